@@ -1,0 +1,1 @@
+"""From raw frames to columns and classes: compiled, batch by batch."""

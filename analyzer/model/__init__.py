@@ -1,0 +1,1 @@
+"""Values only: addresses, identities, frames, classes, windows."""

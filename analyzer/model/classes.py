@@ -1,0 +1,37 @@
+"""The six classes that partition the frames on a guest's tap.
+
+The values index the class axis of every array of counts; their order is fixed, since stored arrays rely on it. How
+a frame gets its class is data in analyzer/classify/table.py.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final
+
+
+class FrameClass(IntEnum):
+    """The class of a frame, as seen by one guest's card."""
+
+    UNICAST_TO_GUEST = 0
+    MULTICAST = 1
+    BROADCAST = 2
+    FOREIGN_UNICAST = 3
+    FROM_GUEST = 4
+    UNCLASSIFIED = 5
+
+    @property
+    def key(self) -> str:
+        """The name in documents: ``foreign_unicast``."""
+        return self.name.lower()
+
+
+CLASS_COUNT: Final = len(FrameClass)
+
+TO_GUEST_CLASSES: Final = (
+    FrameClass.UNICAST_TO_GUEST,
+    FrameClass.MULTICAST,
+    FrameClass.BROADCAST,
+    FrameClass.FOREIGN_UNICAST,
+)
+"""What the guest sees: the four classes that shares are taken of."""

@@ -1,0 +1,1 @@
+"""Plans, their journal, the transaction that carries them out, and the judgement afterwards."""

@@ -1,0 +1,1 @@
+"""What a filter does to frames: the program libvirt instantiates, run over batches."""

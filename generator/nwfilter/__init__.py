@@ -1,0 +1,1 @@
+"""The nwfilter language: its values, its attribute table, its XML, its lint."""

@@ -1,0 +1,1 @@
+"""Which filter fits a guest, with the evidence for each rule."""

@@ -1,0 +1,35 @@
+"""Build the hot modules: plain Python files, compiled by Cython with the types in the .pxd beside each.
+
+A build without a compiler fails: there is no slow wheel.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+HOT = sorted(path.with_suffix(".py") for top in ("analyzer", "generator") for path in Path(top).rglob("*.pxd"))
+
+setup(
+    ext_modules=cythonize(
+        [
+            Extension(
+                ".".join(path.with_suffix("").parts),
+                [str(path)],
+                include_dirs=[np.get_include()],
+                define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
+                extra_compile_args=["-O3", "-fno-strict-aliasing"],
+            )
+            for path in HOT
+        ],
+        compiler_directives={
+            "language_level": 3,
+            "boundscheck": False,
+            "wraparound": False,
+            "cdivision": True,
+            "initializedcheck": False,
+            "embedsignature": True,
+        },
+    ),
+)
