@@ -30,6 +30,7 @@ setup(
             "cdivision": True,
             "initializedcheck": False,
             "embedsignature": True,
+            "annotation_typing": False,  # the types stand in the .pxd; annotations are for people and mypy
         },
     ),
 )

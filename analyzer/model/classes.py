@@ -6,7 +6,7 @@ a frame gets its class is data in analyzer/classify/table.py.
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from typing import Final
 
 
@@ -35,3 +35,15 @@ TO_GUEST_CLASSES: Final = (
     FrameClass.FOREIGN_UNICAST,
 )
 """What the guest sees: the four classes that shares are taken of."""
+
+
+class DirectionSource(StrEnum):
+    """How it was told which frames the guest sent; every document says it, since the three are not equally good.
+
+    ``PACKET_TYPE`` is the kernel's word on a live tap, ``EPB_FLAGS`` that of a pcapng file, ``SOURCE_MAC`` a
+    comparison of the source MAC with the guest's, which a spoofed source defeats.
+    """
+
+    PACKET_TYPE = "packet_type"
+    EPB_FLAGS = "epb_flags"
+    SOURCE_MAC = "source_mac"

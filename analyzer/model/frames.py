@@ -45,6 +45,8 @@ class FrameFlag(IntFlag):
     """The interface's link type has no Ethernet header: no destination MAC can be known."""
     IMPOSSIBLE_LENGTH = 8
     """The stated original length cannot be true (below the captured one, or above 256 KiB)."""
+    NO_ADDRESSES = 16
+    """No MAC can be read; why stands in TOO_SHORT, CUT_HEADER or NOT_ETHERNET. Such a frame has no class but unclassified."""
 
 
 @dataclass(frozen=True, slots=True)
