@@ -1,0 +1,81 @@
+"""From a source to a report: decode, classify, count, batch by batch, in bounded memory.
+
+One engine for a live tap and a file. Runs inside the measuring worker; opens nothing. Whoever wants more than the
+report (the writer of a capture file, a prediction) is a consumer of the same batches and classes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from analyzer.classify.classifier import Classifier
+from analyzer.classify.decode import decode
+from analyzer.report.report import ReportBuilder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from analyzer.capture.source import FrameSource
+    from analyzer.model.classes import DirectionSource
+    from analyzer.model.frames import U8, FrameBatch, RawFrames
+    from analyzer.model.identity import GuestIdentity
+    from analyzer.model.window import CaptureWindow
+    from analyzer.report.report import FramesFile, Report
+
+
+class Consumer(Protocol):
+    """What else wants to see each batch with the class of each of its frames."""
+
+    def add(self, batch: FrameBatch, classes: U8) -> None:
+        """Take one batch of n frames and their n classes; both hold only until the call returns."""
+
+
+class Measurement:
+    """The frames of one card on their way into one report."""
+
+    def __init__(
+        self,
+        identity: GuestIdentity,
+        direction_source: DirectionSource,
+        *,
+        captured_on_guest: bool = False,
+        consumers: Sequence[Consumer] = (),
+    ) -> None:
+        self.identity = identity
+        self.frames = 0
+        self.octets = 0
+        self._classifier = Classifier(identity, direction_source, captured_on_guest)
+        self._builder = ReportBuilder(identity, direction_source)
+        self._consumers = tuple(consumers)
+
+    def add(self, raw: RawFrames) -> None:
+        """Decode, classify and count one batch, and hand it to the consumers."""
+        if len(raw) == 0:
+            return
+        batch = decode(raw)
+        classes = self._classifier.classify(batch)
+        self._builder.add(batch, classes)
+        for consumer in self._consumers:
+            consumer.add(batch, classes)
+        self.frames += len(raw)
+        self.octets += int(batch.octets.sum())
+
+    def class_frames(self) -> tuple[int, ...]:
+        """Give the frames counted so far per class, in the order of FrameClass."""
+        return tuple(int(count) for count in self._builder.counts[:, 0])
+
+    def finish(
+        self,
+        windows: tuple[CaptureWindow, ...],
+        frames_file: FramesFile | None = None,
+        notes: tuple[str, ...] = (),
+    ) -> Report:
+        """Give the report of everything added, taken in ``windows``."""
+        return self._builder.finish(windows, frames_file=frames_file, notes=notes)
+
+
+def drain(source: FrameSource, measurement: Measurement) -> Iterator[int]:
+    """Measure ``source`` to its end; yields the frames seen so far after each batch, for progress and for stopping."""
+    for raw in source.batches():
+        measurement.add(raw)
+        yield measurement.frames

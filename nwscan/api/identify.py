@@ -1,0 +1,54 @@
+"""Whose traffic: from what people type to the cards that are meant."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from analyzer.errors import NwscanError, UsageError
+from analyzer.host.guests import LibvirtReader
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from analyzer.host.guests import GuestCard
+    from nwscan.config import Settings
+
+
+def cards_of(targets: Sequence[str], settings: Settings) -> tuple[GuestCard, ...]:
+    """Give the cards that the targets name, each once, in order.
+
+    Raises HostError where libvirt does not answer or knows no such tap or guest.
+    """
+    with LibvirtReader(settings.uri) as libvirt:
+        cards = [card for target in targets for card in libvirt.resolve(target)]
+    return tuple({(card.identity.uuid, card.identity.card): card for card in cards}.values())
+
+
+def card_of(target: str, settings: Settings) -> GuestCard:
+    """Give the one card that the target names; raises UsageError where it has several."""
+    cards = cards_of([target], settings)
+    if len(cards) != 1:
+        names = ", ".join(f"{card.identity.name}:{card.identity.card}" for card in cards)
+        raise UsageError(f"{target} has {len(cards)} cards", names, f"name one of them, such as {target}:0")
+    return cards[0]
+
+
+def all_cards(settings: Settings, *, running: bool) -> tuple[GuestCard, ...]:
+    """Give every card of the host; with ``running`` those that have a tap now."""
+    with LibvirtReader(settings.uri) as libvirt:
+        return tuple(card for card in libvirt.cards() if not running or card.identity.tap)
+
+
+def targets_and_expression(words: Sequence[str], settings: Settings) -> tuple[tuple[GuestCard, ...], str | None]:
+    """Split ``TARGET... [BPF]``: the first word is a target; from the first word that is none on, it is the expression.
+
+    Raises HostError where the first word names nothing.
+    """
+    with LibvirtReader(settings.uri) as libvirt:
+        found = list(libvirt.resolve(words[0]))
+        for position, word in enumerate(words[1:], 1):
+            try:
+                found += libvirt.resolve(word)
+            except NwscanError:
+                return tuple(found), " ".join(words[position:])
+    return tuple(found), None

@@ -1,0 +1,111 @@
+"""The command line's entrance: finds the command, loads only its file, owns exit codes and how errors are printed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Any, Final
+
+import click
+
+from analyzer.errors import NwscanError
+from nwscan.version import VERSION
+
+COMMANDS: Final = {
+    "list": ("nwscan.cli.host", "list_taps", "Show every tap with its guest, filter and port flags."),
+    "capture": ("nwscan.cli.measure", "capture", "Capture on taps, classify every frame, keep the report."),
+    "analyze": ("nwscan.cli.measure", "analyze", "Classify the frames of capture files."),
+    "suggest": ("nwscan.cli.change", "suggest", "Generate a filter for a guest, with evidence; --apply puts it in."),
+    "verify": ("nwscan.cli.prove", "verify", "Measure again and judge: offered, delivered, before, after."),
+    "rollback": ("nwscan.cli.change", "rollback", "Undo what was applied to a guest."),
+    "status": ("nwscan.cli.host", "status", "Compare what is intended with what libvirt and the kernel have."),
+    "doctor": ("nwscan.cli.host", "doctor", "Say what this host can do and what is left over."),
+    "demo": ("nwscan.cli.demo", "demo", "Show the whole job on bundled captures, without root or libvirt."),
+}
+"""Name -> module, function, one line of help. The help of the group reads this alone: nothing heavy is loaded for it."""
+
+EXIT_INTERNAL: Final = 70
+"""EX_SOFTWARE of sysexits.h: a defect of nwscan itself."""
+EXIT_INTERRUPTED: Final = 130
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 click's signature
+        """Give the names in the order of use."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 click's signature
+        """Import the file of one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module_name, function, _ = COMMANDS[cmd_name]
+        module = __import__(module_name, fromlist=[function])
+        command: click.Command = getattr(module, function)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 click's signature
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
+
+
+EPILOG: Final = "Example: nwscan capture vnet0 -a duration:10"
+
+
+@click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--connect", metavar="URI", help="libvirt to ask [NWSCAN_CONNECT, LIBVIRT_DEFAULT_URI, qemu:///system].")
+@click.option("--state", metavar="DIR", help="Folder of reports, frames and journal [NWSCAN_STATE].")
+@click.option("-v", "--verbose", is_flag=True, help="Show the traceback of an internal error.")
+@click.version_option(VERSION, prog_name="nwscan")
+@click.pass_context
+def cli(context: click.Context, connect: str | None, state: str | None, verbose: bool) -> None:  # noqa: FBT001 click's signature
+    """Measure the traffic a KVM guest sees that is not its own, filter it, and prove that it is gone."""
+    context.obj = {"connect": connect, "state": state, "verbose": verbose}
+
+
+def print_error(error: NwscanError) -> None:
+    """Print an error with its three fields on stderr, control characters made visible."""
+    lines = [f"error: {error.what}", f"  where: {error.where}" * bool(error.where), f"  do:    {error.hint}" * bool(error.hint)]
+    text = "\n".join(line for line in lines if line)
+    click.echo("".join(char if char.isprintable() or char == "\n" else f"\\x{ord(char):02x}" for char in text), err=True)
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command line and give its exit code."""
+    result: Any
+    try:
+        result = cli.main(arguments, prog_name="nwscan", standalone_mode=False)
+    except NwscanError as error:
+        print_error(error)
+        return error.exit_code
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read the output has enough; Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except Exception as error:
+        if "-v" in arguments or "--verbose" in arguments:
+            raise
+        click.echo(f"error: internal error: {type(error).__name__}: {error}", err=True)
+        click.echo("  do:    this is a defect of nwscan: repeat with -v and report what it prints", err=True)
+        return EXIT_INTERNAL
+    return result if isinstance(result, int) else 0
+
+
+def run() -> None:
+    """Run the command line of this process."""
+    sys.exit(main(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,146 @@
+"""``capture`` and ``analyze``: from a tap or a file to a report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from analyzer.errors import UsageError
+from nwscan.cli.options import autostop, identity_from, output_format, settings_of, whose
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from analyzer.model.identity import GuestIdentity
+    from analyzer.report.report import Report
+    from nwscan.config import Settings
+
+
+@click.command(epilog="Example: nwscan capture vnet0 -a duration:10")
+@click.argument("targets", nargs=-1, metavar="TARGET... [BPF]")
+@click.option("--all", "everything", is_flag=True, help="Every tap of the host; what follows is a BPF expression.")
+@autostop
+@click.option("-c", "frames", type=click.IntRange(1), metavar="N", help="Stop after N frames.")
+@click.option("-s", "snaplen", type=click.IntRange(64, 262144), default=128, metavar="OCTETS", help="Octets kept per frame [128].")
+@click.option("-w", "write", type=click.Path(path_type=Path), metavar="FILE.pcapng", help="Write the frames to a file, too.")
+@click.option("-o", "output", type=click.Path(path_type=Path), metavar="REPORT.json", help="Write the report to a file, too.")
+@whose
+@click.option("--no-keep", is_flag=True, help="Do not keep the frames' headers beside the report.")
+@click.option("--keep-days", type=click.FloatRange(0), default=30.0, metavar="DAYS", help="Delete kept windows older than this [30].")
+@output_format("table", "json", "csv")
+@click.pass_context
+def capture(
+    context: click.Context,
+    targets: tuple[str, ...],
+    everything: bool,
+    duration_s: float,
+    frames: int | None,
+    snaplen: int,
+    write: Path | None,
+    output: Path | None,
+    macs: tuple[str, ...],
+    ips: tuple[str, ...],
+    no_keep: bool,
+    keep_days: float,
+    shape: str,
+) -> int:
+    """Capture on taps, classify every frame, print the report and keep it.
+
+    TARGET is a tap (vnet0), a guest (vm1: all its cards) or one card (vm1:0, vm1:52:54:00:00:00:01). Ctrl-C ends the capture and
+    prints what was measured.
+    """
+    from nwscan.api import measure
+    from nwscan.render.progress import capture_progress
+
+    settings = settings_of(context)
+    cards, bpf = _cards(targets, settings, identity_from(macs, ips), everything=everything)
+    options = measure.CaptureOptions(duration_s, frames, snaplen, bpf, write, not no_keep, keep_days)
+    with capture_progress(", ".join(str(card.tap) for card in cards), duration_s) as watcher:
+        kept = measure.capture(cards, options, settings=settings, watcher=watcher)
+    reports = [one.report for one in kept]
+    _write(output, reports)
+    show(reports, shape)
+    return 0
+
+
+@click.command(epilog="Example: nwscan analyze captures/before.pcapng --mac 52:54:00:00:00:01")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@whose
+@click.option("--guest", metavar="TARGET", help="The guest, looked up through libvirt.")
+@click.option("--captured-on", type=click.Choice(["tap", "guest"]), help="Trust the file's direction flags, as seen there.")
+@click.option("--guess", is_flag=True, help="Take the one MAC that both sends and receives, if there is exactly one.")
+@click.option("-o", "output", type=click.Path(path_type=Path), metavar="REPORT.json", help="Write the report to a file, too.")
+@output_format("table", "json", "csv")
+@click.pass_context
+def analyze(
+    context: click.Context,
+    files: tuple[str, ...],
+    macs: tuple[str, ...],
+    ips: tuple[str, ...],
+    guest: str | None,
+    captured_on: str | None,
+    guess: bool,
+    output: Path | None,
+    shape: str,
+) -> int:
+    """Classify the frames of capture files: pcap and pcapng, also gz and zst, folders of them, or - for standard input."""
+    from nwscan.api import identify, measure
+    from nwscan.render.progress import file_progress
+
+    identity = identity_from(macs, ips)
+    if identity is None and guest is not None:
+        identity = identify.card_of(guest, settings_of(context)).identity
+    with file_progress(", ".join(files)) as watcher:
+        report = measure.analyze(files, identity, captured_on=captured_on, guess=guess, watcher=watcher)
+    _write(output, [report])
+    show([report], shape)
+    return 0
+
+
+def _cards(
+    targets: tuple[str, ...], settings: Settings, told: GuestIdentity | None, *, everything: bool
+) -> tuple[tuple[GuestIdentity, ...], str | None]:
+    """Give the cards to capture and the BPF expression, if any."""
+    from nwscan.api import identify
+
+    if everything:
+        return tuple(card.identity for card in identify.all_cards(settings, running=True)), " ".join(targets) or None
+    if not targets:
+        raise UsageError("nothing to capture on", hint="name a tap or a guest, or give --all; nwscan list shows them")
+    if told is not None:
+        from dataclasses import replace
+
+        return (replace(told, tap=targets[0]),), " ".join(targets[1:]) or None
+    cards, expression = identify.targets_and_expression(targets, settings)
+    return tuple(card.identity for card in cards), expression
+
+
+def _write(path: Path | None, reports: Sequence[Report]) -> None:
+    if path is None:
+        return
+    from analyzer.report.store import encode
+    from nwscan.kept import write_private
+
+    if len(reports) > 1:
+        raise UsageError("one file holds one report", f"-o {path}", "name one card")
+    write_private(path, encode(reports[0]) + b"\n")
+
+
+def show(reports: Sequence[Report], shape: str) -> None:
+    """Print reports as tables, JSON lines or CSV."""
+    if shape == "json":
+        from analyzer.report.store import encode
+
+        for report in reports:
+            click.echo(encode(report).decode())
+    elif shape == "csv":
+        from nwscan.render.csv import reports_csv
+
+        click.echo(reports_csv(reports), nl=False)
+    else:
+        from nwscan.render.report import print_report
+
+        for report in reports:
+            print_report(report)

@@ -1,0 +1,92 @@
+"""Options that several commands share, parsed in one place."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from analyzer.errors import UsageError
+from nwscan.config import Settings, default_duration_s, parse_duration_s, settings_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from analyzer.model.identity import GuestIdentity
+
+Command = TypeVar("Command", bound="Callable[..., Any]")
+
+
+def settings_of(context: click.Context) -> Settings:
+    """Give the settings of this command line."""
+    options: dict[str, Any] = context.obj or {}
+    return settings_for(options.get("connect"), options.get("state"))
+
+
+def stop_rule(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> float | None:
+    """Give the seconds of ``-a duration:60``, the default where it is not given."""
+    duration_s = None
+    for value in values:
+        kind, _, amount = value.partition(":")
+        if kind != "duration" or not amount:
+            raise UsageError(f"not a stop rule: {value!r}", "-a", "write -a duration:60")
+        duration_s = parse_duration_s(amount, "-a duration")
+    return default_duration_s() if duration_s is None else duration_s
+
+
+def autostop(command: Command) -> Command:
+    """Add ``-a duration:60``."""
+    return click.option(
+        "-a",
+        "duration_s",
+        metavar="duration:SECONDS",
+        multiple=True,
+        callback=stop_rule,
+        help="Length of the window [60, or NWSCAN_DURATION].",
+    )(command)
+
+
+def output_format(*formats: str) -> Callable[[Command], Command]:
+    """Add ``--format table|json|csv`` and ``--json``; the command gets ``shape``."""
+
+    def add(command: Command) -> Command:
+        choice = click.option("--format", "shape", type=click.Choice(formats), default="table", help="How to print it.")
+        short = click.option("--json", "shape", flag_value="json", help="Short for --format json.")
+        return choice(short(command))
+
+    return add
+
+
+def whose(command: Command) -> Command:
+    """Add ``--mac`` and ``--ip``."""
+    mac = click.option("--mac", "macs", multiple=True, metavar="MAC", help="A MAC address of the guest's card.")
+    ip = click.option("--ip", "ips", multiple=True, metavar="ADDRESS", help="An IP address of the guest.")
+    return mac(ip(command))
+
+
+def identity_from(macs: tuple[str, ...], ips: tuple[str, ...], tap: str | None = None) -> GuestIdentity | None:
+    """Give the identity that ``--mac`` and ``--ip`` name, None where ``--mac`` is not given.
+
+    Raises UsageError for what is no unicast MAC or no IP address.
+    """
+    import ipaddress
+
+    from analyzer.model.addresses import is_group, parse_mac
+    from analyzer.model.identity import Address, GuestIdentity, Provenance
+
+    if not macs:
+        if ips:
+            raise UsageError("--ip needs --mac", hint="say whose addresses these are with --mac")
+        return None
+    numbers = tuple(dict.fromkeys(parse_mac(mac) for mac in macs))
+    for text, mac in zip(macs, numbers, strict=False):
+        if is_group(mac):
+            raise UsageError(f"a guest's card cannot have the group address {text}", "--mac", "name a unicast MAC")
+    addresses = []
+    for ip in ips:
+        try:
+            value = str(ipaddress.ip_address(ip))
+        except ValueError as error:
+            raise UsageError(f"not an IP address: {ip!r}", "--ip", "write it as 192.0.2.1 or 2001:db8::1") from error
+        addresses.append(Address(value, Provenance.COMMAND_LINE, trusted=True))
+    return GuestIdentity(numbers, Provenance.COMMAND_LINE, tap=tap, addresses=tuple(addresses))

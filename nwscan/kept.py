@@ -1,0 +1,124 @@
+"""What is kept between runs: reports and the headers of their frames, in the state folder.
+
+One folder a window: ``reports/<guest uuid>/<card MAC>/<UTC time>/`` with report.json and frames.pcapng, mode 0600 in 0700.
+Folders are named by uuid and MAC alone: a guest's name may hold anything.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from analyzer.errors import HostError, InputError
+from analyzer.model.addresses import format_mac
+from analyzer.report.store import from_document
+from nwscan.config import private_folder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from analyzer.model.identity import GuestIdentity
+    from analyzer.report.report import Report
+
+REPORT_NAME: Final = "report.json"
+FRAMES_NAME: Final = "frames.pcapng"
+
+_STAMP: Final = "%Y%m%dT%H%M%S.%fZ"
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+@dataclass(frozen=True, slots=True)
+class KeptReport:
+    """A report on disk."""
+
+    path: Path
+    report: Report
+
+    @property
+    def frames_path(self) -> Path | None:
+        """The kept frames beside it, None where there are none."""
+        frames = self.path.with_name(FRAMES_NAME)
+        return frames if frames.is_file() else None
+
+
+def card_folder(reports: Path, identity: GuestIdentity) -> Path:
+    """Give the folder of one card's windows."""
+    guest = identity.uuid if identity.uuid and _UUID.fullmatch(identity.uuid) else "no-guest"
+    return reports / guest / format_mac(identity.macs[0]).replace(":", "-")
+
+
+def new_window_folder(reports: Path, identity: GuestIdentity) -> Path:
+    """Make the folder of a new window."""
+    stamp = datetime.now(UTC).strftime(_STAMP)
+    return private_folder(card_folder(reports, identity) / stamp)
+
+
+def create_private(path: Path, *, replace: bool = False) -> int:
+    """Open a new file for writing, readable by its owner alone, and give its descriptor.
+
+    Raises HostError where that cannot be, or where the file is there and ``replace`` is not given.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if replace else os.O_EXCL | os.O_NOFOLLOW)
+    try:
+        return os.open(path, flags, 0o600)
+    except OSError as error:
+        raise HostError(f"cannot write: {error.strerror}", str(path), "check the folder and its free space") from error
+
+
+def save(folder: Path, document: bytes) -> Path:
+    """Write the report's document and give its path."""
+    path = folder / REPORT_NAME
+    with os.fdopen(create_private(path), "wb") as file:
+        file.write(document)
+    return path
+
+
+def load(path: Path) -> Report:
+    """Give the report in a file. Raises InputError where it cannot be read or is none."""
+    try:
+        document = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read the report: {error.strerror}", str(path), "name a report that nwscan wrote") from error
+    return from_document(document)
+
+
+def latest(reports: Path, identity: GuestIdentity, *, before_ns: int | None = None) -> KeptReport | None:
+    """Give the newest readable report of a card (that ended before ``before_ns``), None where there is none."""
+    folder = card_folder(reports, identity)
+    if not folder.is_dir():
+        return None
+    for window in sorted(folder.iterdir(), reverse=True):
+        path = window / REPORT_NAME
+        if not path.is_file():
+            continue
+        report = load(path)
+        ends = [known.end_ns for known in report.windows if known.end_ns is not None]
+        if before_ns is None or (ends and max(ends) <= before_ns):
+            return KeptReport(path, report)
+    return None
+
+
+def expire(reports: Path, keep_days: float) -> int:
+    """Delete windows older than ``keep_days`` and give how many."""
+    oldest = datetime.fromtimestamp(time.time() - keep_days * 86400, UTC).strftime(_STAMP)
+    expired = [window for window in reports.glob("*/*/*Z") if window.is_dir() and window.name < oldest]
+    for window in expired:
+        shutil.rmtree(window, ignore_errors=True)
+    return len(expired)
+
+
+def write_private(path: Path, octets: bytes) -> None:
+    """Write a file that only its owner may read, replacing what is there in one step."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with os.fdopen(create_private(partial), "wb") as file:
+            file.write(octets)
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise HostError(f"cannot write: {error.strerror}", str(path), "check the folder and its free space") from error

@@ -1,0 +1,70 @@
+"""Progress on stderr: rate and loss while it runs, nothing in a pipe."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from analyzer.model.classes import FrameClass
+from nwscan.render.text import count, short, visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nwscan.worker.messages import Progress as Told
+
+
+class _Bar:
+    """Shows what the worker tells on one line."""
+
+    def __init__(self, bar: Progress, label: str, total_s: float | None) -> None:
+        self._bar = bar
+        self._total_s = total_s
+        self._task = bar.add_task(visible(label), total=total_s or 1.0, told="starting")
+        self._since_s = time.monotonic()
+
+    def started(self) -> None:
+        """Begin to count the time."""
+        self._since_s = time.monotonic()
+        self._bar.reset(self._task, told="listening")
+
+    def progress(self, progress: Told) -> None:
+        """Show frames, rate, foreign frames and loss."""
+        elapsed_s = max(time.monotonic() - self._since_s, 1e-3)
+        told = f"{count(progress.frames)} frames, {short(progress.frames / elapsed_s, 'frames/s')}"
+        if progress.classes:
+            told += f", {count(progress.classes[FrameClass.FOREIGN_UNICAST])} foreign"
+        if progress.lost:
+            told += f", {count(progress.lost)} lost"
+        done = elapsed_s if self._total_s else progress.share
+        self._bar.update(self._task, completed=done, told=told)
+
+
+@contextmanager
+def _shown(label: str, total_s: float | None) -> Iterator[_Bar]:
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(20), TextColumn("{task.fields[told]}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        yield _Bar(bar, label, total_s)
+
+
+@contextmanager
+def capture_progress(taps: str, duration_s: float | None) -> Iterator[_Bar]:
+    """Show how a capture goes; one plain line where stderr is no terminal."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        until = "until interrupted" if duration_s is None else f"for {duration_s:g} s"
+        console.print(f"capturing on {visible(taps)} {until}", markup=False, highlight=False, soft_wrap=True)
+    with _shown(taps, duration_s) as bar:
+        yield bar
+
+
+@contextmanager
+def file_progress(names: str) -> Iterator[_Bar]:
+    """Show how the reading of files goes."""
+    with _shown(names, None) as bar:
+        yield bar

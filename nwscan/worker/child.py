@@ -1,0 +1,99 @@
+"""The measuring worker: the only process of nwscan that reads a frame.
+
+It is handed open descriptors and an identity, and answers with reports and counts. It opens nothing by path, talks to
+nobody else, and ends when its parent's socket closes.
+"""
+
+from __future__ import annotations
+
+import select
+import signal
+import socket
+import sys
+import time
+from typing import TYPE_CHECKING, Final
+
+from analyzer.errors import NwscanError
+from nwscan.worker.channel import Channel
+from nwscan.worker.messages import Analyze, Capture, Failed, Predict, Progress, Reply, Request, Stop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_TELL_EVERY_S: Final = 0.2
+
+
+class Link:
+    """The worker's end of the socket: tells progress now and then, and knows when to stop."""
+
+    def __init__(self, channel: Channel[Request]) -> None:
+        self._channel = channel
+        self._told_s = 0.0
+
+    def fileno(self) -> int:
+        """Give the descriptor to poll for a Stop."""
+        return self._channel.fileno()
+
+    def tell(self, reply: Reply) -> None:
+        """Send one reply."""
+        self._channel.send(reply)
+
+    def progress(self, make: Callable[[], Progress]) -> bool:
+        """Tell the progress if it is time to; give True where the parent wants the end (or is gone)."""
+        now_s = time.monotonic()
+        if now_s - self._told_s < _TELL_EVERY_S:
+            return False
+        self._told_s = now_s
+        self.tell(make())
+        return self.stop_wanted()
+
+    def stop_wanted(self) -> bool:
+        """Say whether a Stop has come, without waiting for one. A parent that is gone raises ConnectionError."""
+        if not select.select([self._channel], [], [], 0)[0]:
+            return False
+        received = self._channel.receive()
+        if received is None:
+            raise ConnectionResetError
+        return isinstance(received[0], Stop)
+
+
+def _carry_out(request: Request, descriptors: list[int], link: Link) -> Reply:
+    """Dispatch; each kind of work is imported when it is asked for."""
+    match request:
+        case Capture():
+            from nwscan.worker.capturing import capture
+
+            return capture(request, descriptors, link)
+        case Analyze():
+            from nwscan.worker.reading import analyze
+
+            return analyze(request, descriptors, link)
+        case Predict():
+            from nwscan.worker.predicting import predict
+
+            return predict(request, descriptors, link)
+        case Stop():
+            raise ConnectionResetError
+
+
+def main() -> int:
+    """Serve one request on the socket whose descriptor is the argument."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    channel: Channel[Request] = Channel(socket.socket(fileno=int(sys.argv[1])), Request)
+    try:
+        received = channel.receive()
+        if received is None:
+            return 0
+        link = Link(channel)
+        try:
+            reply = _carry_out(*received, link)
+        except NwscanError as error:
+            reply = Failed(error.what, error.where, error.hint, error.exit_code)
+        channel.send(reply)
+    except ConnectionError:
+        return 1  # the parent is gone: nobody is left to tell
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

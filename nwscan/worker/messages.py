@@ -1,0 +1,113 @@
+"""What the parent and the measuring worker say to each other: typed messages, nothing else.
+
+Values only; both ends validate what they receive. Descriptors travel beside a message, in the order that its docstring
+states.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from analyzer.model.identity import GuestIdentity
+
+
+class CardCapture(msgspec.Struct, frozen=True):
+    """One card to capture. Descriptors, in this order: packet socket, kept frames if any, ``-w`` file if any."""
+
+    identity: GuestIdentity
+    tap: str
+    snaplen: int
+    block_octets: int
+    blocks: int
+    retire_ms: int
+    keep_path: str | None = None
+    """Where the headers are kept beside the report, as the report is to say; None keeps none (and no descriptor is sent)."""
+    keep_octets: int = 0
+    write: bool = False
+    filter: str | None = None
+
+
+class Capture(msgspec.Struct, frozen=True, tag=True):
+    """Capture on live taps until a stop rule holds or Stop comes."""
+
+    cards: tuple[CardCapture, ...]
+    duration_s: float | None
+    frames: int | None
+
+
+class Analyze(msgspec.Struct, frozen=True, tag=True):
+    """Measure files, one descriptor each in the order of ``names``.
+
+    Without an identity, files of nwscan's own name theirs; others yield Candidates.
+    """
+
+    names: tuple[str, ...]
+    identity: GuestIdentity | None = None
+    captured_on: str | None = None
+
+
+class Predict(msgspec.Struct, frozen=True, tag=True):
+    """Say what a filter would have done to one file of frames (one descriptor)."""
+
+    name: str
+    identity: GuestIdentity
+    filters: tuple[str, ...]
+    """The XML of the root filter and of every filter it refers to; the first is the root."""
+    variables: dict[str, tuple[str, ...]]
+    captured_on: str | None = None
+
+
+class Stop(msgspec.Struct, frozen=True, tag=True):
+    """End now and report what was measured."""
+
+
+class Started(msgspec.Struct, frozen=True, tag=True):
+    """Every source is open and counting: what happens from here on is measured."""
+
+
+class Progress(msgspec.Struct, frozen=True, tag=True):
+    """How far it is. ``share`` is the part of the input that was read, None where that is not known."""
+
+    frames: int
+    classes: tuple[int, ...]
+    lost: int | None
+    share: float | None = None
+
+
+class Measured(msgspec.Struct, frozen=True, tag=True):
+    """The reports (JSON documents of nwscan.report/1), one a card or one for all the files."""
+
+    reports: tuple[bytes, ...]
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """A unicast MAC of a file and how many frames name it as source and as destination."""
+
+    mac: int
+    sent: int
+    received: int
+
+
+class Candidates(msgspec.Struct, frozen=True, tag=True):
+    """Nobody said whose traffic the files hold: these are the MACs that it could be."""
+
+    candidates: tuple[Candidate, ...]
+
+
+class Predicted(msgspec.Struct, frozen=True, tag=True):
+    """The prediction, as the JSON document of generator.evaluate.prediction."""
+
+    document: bytes
+
+
+class Failed(msgspec.Struct, frozen=True, tag=True):
+    """An error of the kind NwscanError, on its way to the parent."""
+
+    what: str
+    where: str
+    hint: str
+    exit_code: int
+
+
+Request = Capture | Analyze | Predict | Stop
+Reply = Started | Progress | Measured | Candidates | Predicted | Failed

@@ -1,0 +1,150 @@
+"""The parent's end of the measuring worker: start it, hand it descriptors, follow it, end it.
+
+The parent opens and writes; it never reads a frame. Everything that decodes goes through ``run``.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Final
+
+from analyzer.errors import HostError, error_for
+from nwscan.worker.channel import Channel
+from nwscan.worker.messages import Failed, Progress, Reply, Request, Started, Stop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from types import FrameType
+    from typing import IO
+
+_END_S: Final = 5.0
+"""How long a worker may take to end once its socket is closed, before it is killed."""
+
+
+class Worker:
+    """One measuring worker: a child process that has the descriptors it was sent and nothing else of ours."""
+
+    def __init__(self, channel: Channel[Reply], process: subprocess.Popen[bytes], complaints: IO[bytes]) -> None:
+        self.channel = channel
+        self.process = process
+        self._complaints = complaints
+
+    def next_reply(self) -> Reply:
+        """Wait for the next reply. Raises the error that the worker met, or HostError where the worker died."""
+        try:
+            received = self.channel.receive()
+        except ConnectionError:
+            received = None
+        if received is None:
+            raise self._death()
+        reply, _ = received
+        if isinstance(reply, Failed):
+            raise error_for(reply.exit_code, reply.what, reply.where, reply.hint)
+        return reply
+
+    def stop(self) -> None:
+        """Ask for the end of the measurement; the result follows as usual."""
+        try:
+            self.channel.send(Stop())
+        except OSError:
+            return
+
+    def _death(self) -> HostError:
+        status = self.process.wait()
+        self._complaints.seek(0)
+        lines = self._complaints.read(65536).decode(errors="replace").strip().splitlines()
+        said = f": {lines[-1]}" if lines else ""
+        return HostError(
+            f"the measuring worker ended unexpectedly (status {status}){said}",
+            f"process {self.process.pid}",
+            "try again; if it happens again, report it with the capture or the kind of traffic",
+        )
+
+
+@contextmanager
+def measuring_worker() -> Iterator[Worker]:
+    """Start a worker and see to it that it is gone in the end."""
+    ours, theirs = socket.socketpair()
+    with tempfile.TemporaryFile() as complaints:
+        try:
+            # -P: the folder that nwscan is called in must not lend the worker a module.
+            process = subprocess.Popen(  # noqa: S603 our own interpreter and module, no input in the arguments
+                [sys.executable, "-P", "-m", "nwscan.worker.child", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=complaints,
+                process_group=0,  # Ctrl-C reaches the parent alone, which says Stop
+            )
+        finally:
+            theirs.close()
+        channel: Channel[Reply] = Channel(ours, Reply)
+        try:
+            yield Worker(channel, process, complaints)
+        finally:
+            channel.close()
+            try:
+                process.wait(_END_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+@contextmanager
+def _interrupt_means_stop(worker: Worker) -> Iterator[None]:
+    """Turn the first SIGINT or SIGTERM into a normal end; the next one acts as usual.
+
+    The handler does not raise, so that no message is lost half read (PEP 475 resumes the read).
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        restore()
+        worker.stop()
+
+    for number in before:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        restore()
+
+
+def run(
+    request: Request,
+    descriptors: Sequence[int],
+    *,
+    on_started: Callable[[], None] = lambda: None,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+    stop_on_interrupt: bool = False,
+) -> Reply:
+    """Have a worker carry out ``request`` and give its result (Measured, Candidates or Predicted).
+
+    With ``stop_on_interrupt`` the first Ctrl-C ends the measurement normally; a second one gives up. Raises what the worker
+    raised, HostError where it died.
+    """
+    with measuring_worker() as worker:
+        worker.channel.send(request, descriptors)
+        with _interrupt_means_stop(worker) if stop_on_interrupt else nullcontext():
+            while True:
+                reply = worker.next_reply()
+                match reply:
+                    case Started():
+                        on_started()
+                    case Progress():
+                        on_progress(reply)
+                    case _:
+                        return reply

@@ -1,0 +1,126 @@
+"""The worker's work on files: whose they are, which way their frames went, and their report."""
+
+from __future__ import annotations
+
+import os
+from functools import reduce
+from typing import TYPE_CHECKING, BinaryIO, Final, cast
+
+import numpy as np
+
+from analyzer.capture.source import open_capture
+from analyzer.classify.decode import decode
+from analyzer.errors import InputError, UsageError
+from analyzer.model.addresses import GROUP_BIT
+from analyzer.model.classes import DirectionSource
+from analyzer.model.frames import FrameFlag
+from analyzer.pipeline import Measurement, drain
+from analyzer.report.store import encode
+from nwscan.worker.messages import Candidate, Candidates, Measured, Progress
+
+if TYPE_CHECKING:
+    from analyzer.capture.source import FrameSource
+    from analyzer.model.identity import GuestIdentity
+    from analyzer.report.report import Report
+    from nwscan.worker.child import Link
+    from nwscan.worker.messages import Analyze
+
+_CANDIDATES_LIMIT: Final = 4096
+"""Distinct MACs that are kept while looking for candidates; a flood of random ones must not fill the memory."""
+
+
+def analyze(request: Analyze, descriptors: list[int], link: Link) -> Measured | Candidates:
+    """Measure the files into one report, or say whose they could be where nobody knows."""
+    sources = [open_source(descriptor, name) for descriptor, name in zip(descriptors, request.names, strict=True)]
+    identity = request.identity or common_identity(sources)
+    if identity is None:
+        return _candidates(sources, link)
+    reports = [_measure(source, identity, request.captured_on, link) for source in sources]
+    return Measured((encode(reduce(lambda one, other: one.merge(other), reports)),))
+
+
+def open_source(descriptor: int, name: str) -> FrameSource:
+    """Give the source behind an open descriptor."""
+    return open_capture(cast("BinaryIO", os.fdopen(descriptor, "rb")), name)
+
+
+def common_identity(sources: list[FrameSource]) -> GuestIdentity | None:
+    """Give the guest that files of nwscan's own name; None where a file names none.
+
+    Raises UsageError where two files name different cards: their frames cannot be one report.
+    """
+    identities = [source.identity for source in sources]
+    known = [identity for identity in identities if identity is not None]
+    if len(known) < len(identities):
+        return None
+    if len({identity.macs for identity in known}) > 1:
+        raise UsageError(
+            "the files were captured for different guests",
+            ", ".join(f"{source.name}: {source.identity.label}" for source in sources if source.identity),
+            "analyze them one by one, or say whose traffic counts with --mac",
+        )
+    return known[0]
+
+
+def direction_of(source: FrameSource, captured_on: str | None) -> DirectionSource:
+    """Say which rule decides the direction of a file's frames: its own flags only where they can be trusted."""
+    trusted = source.has_direction or captured_on is not None
+    return DirectionSource.EPB_FLAGS if trusted else DirectionSource.SOURCE_MAC
+
+
+def measurement_of(source: FrameSource, identity: GuestIdentity, captured_on: str | None) -> Measurement:
+    """Give the measurement that fits a file."""
+    on_guest = captured_on == "guest" and not source.has_direction
+    return Measurement(identity, direction_of(source, captured_on), captured_on_guest=on_guest)
+
+
+def progress_of(source: FrameSource, measurement: Measurement) -> Progress:
+    """Give the progress on a file."""
+    total = source.octets_total
+    share = min(source.octets_read / total, 1.0) if total else None
+    return Progress(measurement.frames, measurement.class_frames(), None, share)
+
+
+def _measure(source: FrameSource, identity: GuestIdentity, captured_on: str | None, link: Link) -> Report:
+    measurement = measurement_of(source, identity, captured_on)
+    for _ in drain(source, measurement):
+        if link.progress(lambda: progress_of(source, measurement)):
+            break
+    _refuse_other_link_types(source)
+    report = measurement.finish((source.window(),))
+    source.close()
+    return report
+
+
+def _refuse_other_link_types(source: FrameSource) -> None:
+    """Raise InputError where no interface of the file has Ethernet frames: no destination MAC, no class."""
+    linktypes = {interface.linktype for interface in source.interfaces}
+    if linktypes and 1 not in linktypes:
+        names = ", ".join(str(linktype) for linktype in sorted(linktypes))
+        raise InputError(
+            f"no Ethernet frames in this capture: link type {names}",
+            source.name,
+            "capture on the guest's tap itself (a cooked capture, as of -i any, holds no destination MAC)",
+        )
+
+
+def _candidates(sources: list[FrameSource], link: Link) -> Candidates:
+    """Count for each unicast MAC how often it sends and receives; bounded."""
+    sent: dict[int, int] = {}
+    received: dict[int, int] = {}
+    frames = 0
+    for source in sources:
+        for raw in source.batches():
+            batch = decode(raw)
+            sound = (batch.flags & (FrameFlag.TOO_SHORT | FrameFlag.CUT_HEADER | FrameFlag.NOT_ETHERNET)) == 0
+            for counts, column in ((sent, batch.src[sound]), (received, batch.dst[sound])):
+                macs, times = np.unique(column, return_counts=True)
+                for mac, count in zip(macs.tolist(), times.tolist(), strict=True):
+                    if not mac & GROUP_BIT and (mac in counts or len(counts) < _CANDIDATES_LIMIT):
+                        counts[mac] = counts.get(mac, 0) + count
+            frames += len(batch)
+            if link.progress(lambda done=frames: Progress(done, (), None)):  # type: ignore[misc]
+                break
+        _refuse_other_link_types(source)
+    ordered = sorted({*sent, *received}, key=lambda mac: -(sent.get(mac, 0) + received.get(mac, 0)))
+    return Candidates(tuple(Candidate(mac, sent.get(mac, 0), received.get(mac, 0)) for mac in ordered))
