@@ -46,7 +46,7 @@ class FrameFlag(IntFlag):
     IMPOSSIBLE_LENGTH = 8
     """The stated original length cannot be true (below the captured one, or above 256 KiB)."""
     NO_ADDRESSES = 16
-    """No MAC can be read; why stands in TOO_SHORT, CUT_HEADER or NOT_ETHERNET. Such a frame has no class but unclassified."""
+    """No MAC can be read, so the frame is unclassified; why stands in TOO_SHORT, CUT_HEADER or NOT_ETHERNET."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +68,8 @@ class RawFrames:
     ``data`` is one buffer (a ring block, a mapped file); frame i is ``data[offsets[i]:offsets[i] + captured[i]]``.
     ``original`` is the length on the wire without FCS and without a tag that the kernel stripped; ``tag`` is that
     tag as TPID << 16 | TCI, 0 where none was stripped. ``gso_size`` is the segment payload of a GSO super-frame in
-    octets, 0 where the frame is not one or it is not known. ``interface`` indexes ``interfaces``. The arrays may be views
-    of memory that the source reuses: they hold until the next batch is asked for.
+    octets, 0 where the frame is not one or it is not known. ``interface`` indexes ``interfaces``. The arrays may be
+    views of memory that the source reuses: they hold until the next batch is asked for.
     """
 
     data: U8
@@ -92,11 +92,12 @@ class RawFrames:
 class FrameBatch:
     """n frames with their link layer decoded.
 
-    ``dst`` and ``src`` are MACs as integers (0 where ``flags`` says that the header is not there). ``outer_type`` is the
-    type field behind the source MAC as the wire had it (a TPID where tagged, below 0x600 for 802.3 lengths);
-    ``ethertype`` is the one behind all VLAN tags and, with SNAP of OUI 0, of the SNAP header; 0 where there is none (LLC, cut).
+    ``dst`` and ``src`` are MACs as integers (0 where ``flags`` has NO_ADDRESSES). ``outer_type`` is the type field
+    behind the source MAC as the wire had it (a TPID where tagged, below 0x600 for 802.3 lengths); ``ethertype`` is the one
+    behind all VLAN tags and, with SNAP of OUI 0, of the SNAP header; 0 where there is none (LLC, cut).
     ``tags`` is the depth of VLAN tags and ``vlan`` the TCI of the outermost one (0 where ``tags`` is 0).
-    ``network`` is the offset of the network header in the captured octets of the frame, -1 where it was not kept.
+    ``network`` is the offset of the network header (without SNAP of OUI 0, the LLC header of an 802.3 frame) in the
+    captured octets of the frame, -1 where nothing of it was kept.
     ``octets`` is the original length with all tags and without FCS, corrected where it could not be true.
     ``segments`` is how many frames on a wire the frame stands for (1, more for GSO super-frames).
     """
