@@ -1,0 +1,87 @@
+"""Where the children of an element stand in its text, so that one can be replaced and all else kept octet for octet.
+
+Pure text work for xml.py, which has parsed the document before and knows that it is well-formed and plain.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from xml.parsers import expat
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The octets of one child of the root element, from its ``<`` to behind its last ``>``."""
+
+    name: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Spans:
+    """The children of a root element, and the offset at which a further one can be put (-1: the root is ``<x/>``)."""
+
+    children: tuple[Span, ...]
+    inside_end: int
+
+
+def _tag_end(data: bytes, start: int) -> int:
+    """Give the offset behind the tag that starts at ``start``; a ``>`` in a quoted value does not end it."""
+    quote = 0
+    for offset in range(start, len(data)):
+        octet = data[offset]
+        if quote:
+            quote = 0 if octet == quote else quote
+        elif octet in b"'\"":
+            quote = octet
+        elif octet == ord(">"):
+            return offset + 1
+    return len(data)
+
+
+def child_spans(data: bytes) -> Spans:
+    """Give the spans of the root element's children in ``data``, which must be well-formed UTF-8 XML."""
+    parser = expat.ParserCreate("UTF-8")
+    depth = 0
+    opened = 0
+    children: list[Span] = []
+    inside_end = -1
+
+    def start(_name: str, _attributes: dict[str, str]) -> None:
+        nonlocal depth, opened
+        depth += 1
+        if depth == 2:  # noqa: PLR2004 - a child of the root
+            opened = parser.CurrentByteIndex
+
+    def end(name: str) -> None:
+        nonlocal depth, inside_end
+        depth -= 1
+        at = parser.CurrentByteIndex
+        if depth == 1:
+            head_end = _tag_end(data, opened)
+            closed = data[head_end - 2 : head_end] == b"/>"
+            children.append(Span(name, opened, head_end if closed else _tag_end(data, at)))
+        if depth == 0 and data[at : at + 2] == b"</":
+            inside_end = at
+
+    parser.StartElementHandler = start
+    parser.EndElementHandler = end
+    parser.Parse(data, True)  # noqa: FBT003 - expat's own signature
+    return Spans(tuple(children), inside_end)
+
+
+def line_start(data: bytes, at: int) -> int:
+    """Give the offset of the line break before ``at`` if only blanks stand between them, else ``at``."""
+    begin = at
+    while begin > 0 and data[begin - 1 : begin] in (b" ", b"\t"):
+        begin -= 1
+    if begin > 0 and data[begin - 1 : begin] == b"\n":
+        return begin - 1
+    return at
+
+
+def indent_at(data: bytes, at: int) -> str | None:
+    """Give the blanks that stand before ``at`` on its line; None where something else stands there too."""
+    begin = line_start(data, at)
+    return None if begin == at else data[begin + 1 : at].decode()
