@@ -1,0 +1,117 @@
+"""A thin door to libnftables: commands in, text out.
+
+For the meter's own table alone; rules of others are read through the ``nft`` program (rules.py), so that a listing
+which upsets the library cannot take this process with it. Every type that crosses is declared, every buffer that comes
+back is copied, and a context is used by one thread at a time.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from ctypes.util import find_library
+from typing import Final, Self
+
+from analyzer.errors import HostError
+
+_JSON_OUTPUT: Final = 1 << 4
+"""NFT_CTX_OUTPUT_JSON of <nftables/libnftables.h>."""
+
+_INSTALL: Final = "install nftables (its library is libnftables1 on Debian)"
+
+
+class NftRefusedError(HostError):
+    """The kernel or the library refused a command; ``output`` is the whole of what it said."""
+
+    def __init__(self, what: str, where: str, hint: str, output: str) -> None:
+        super().__init__(what, where, hint)
+        self.output = output
+
+
+def _load() -> ctypes.CDLL:
+    """Give the library with its functions declared as in <nftables/libnftables.h>. Raises HostError without it."""
+    try:
+        library = ctypes.CDLL("libnftables.so.1")
+    except OSError:
+        name = find_library("nftables")
+        if name is None:
+            raise HostError("libnftables is not installed", "the meter's nft table", _INSTALL) from None
+        try:
+            library = ctypes.CDLL(name)
+        except OSError as error:
+            raise HostError(f"cannot load libnftables: {error}", "the meter's nft table", _INSTALL) from error
+    context = ctypes.c_void_p
+    signatures = {
+        "nft_ctx_new": ([ctypes.c_uint32], context),
+        "nft_ctx_free": ([context], None),
+        "nft_ctx_buffer_output": ([context], ctypes.c_int),
+        "nft_ctx_buffer_error": ([context], ctypes.c_int),
+        "nft_ctx_get_output_buffer": ([context], ctypes.c_char_p),
+        "nft_ctx_get_error_buffer": ([context], ctypes.c_char_p),
+        "nft_ctx_output_set_flags": ([context, ctypes.c_uint], None),
+        "nft_run_cmd_from_buffer": ([context, ctypes.c_char_p], ctypes.c_int),
+    }
+    for name, (arguments, result) in signatures.items():
+        function = getattr(library, name)
+        function.argtypes, function.restype = arguments, result
+    return library
+
+
+class NftContext:
+    """One netlink socket to nf_tables, in the network namespace of the thread that makes it.
+
+    Tables with ``flags owner`` that are made through it go when it is closed or its process ends, however it ends.
+    """
+
+    def __init__(self) -> None:
+        self._library = _load()
+        self._lock = threading.Lock()
+        self._context: int | None = self._library.nft_ctx_new(0)
+        if not self._context:
+            raise HostError(
+                "libnftables gives no context", "the meter's nft table", "see whether the kernel has nf_tables"
+            )
+        if self._library.nft_ctx_buffer_output(self._context) or self._library.nft_ctx_buffer_error(self._context):
+            self.close()
+            raise HostError("libnftables has no memory for its answers", "the meter's nft table", "free some memory")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the socket; the kernel removes the tables that it owns. A second call does nothing."""
+        with self._lock:
+            context, self._context = self._context, None
+            if context:
+                self._library.nft_ctx_free(context)
+
+    def run(self, commands: str, *, json: bool = False) -> str:
+        """Carry out ``commands`` (one a line) as one transaction and give what they print.
+
+        ``json`` asks for the documents of libnftables-json(5). Raises NftRefusedError with the library's first line.
+        """
+        octets = commands.encode()
+        if b"\0" in octets:
+            raise ValueError(commands)
+        with self._lock:
+            if not self._context:
+                raise HostError("the nft context is closed", "the meter's nft table", "open a new one")
+            self._library.nft_ctx_output_set_flags(self._context, _JSON_OUTPUT if json else 0)
+            failed = self._library.nft_run_cmd_from_buffer(self._context, octets)
+            # c_char_p results are copied to bytes by ctypes before the next call can reuse the buffer
+            output: bytes = self._library.nft_ctx_get_output_buffer(self._context) or b""
+            errors: bytes = self._library.nft_ctx_get_error_buffer(self._context) or b""
+        if failed:
+            raise _refused(commands, errors.decode(errors="replace").strip())
+        return output.decode(errors="replace")
+
+
+def _refused(commands: str, said: str) -> NftRefusedError:
+    first = said.splitlines()[0].removeprefix("Error: ") if said else "no reason given"
+    hint = "see whether the kernel has nf_tables for bridges (nft list tables bridge)"
+    if "not permitted" in said or "ermission denied" in said:
+        hint = "run as root, or give CAP_NET_ADMIN; a table of another process is its own to remove"
+    return NftRefusedError(f"nftables refused: {first}", commands.split("\n", 1)[0], hint, said)
