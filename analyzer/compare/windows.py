@@ -1,0 +1,115 @@
+"""What a comparison needs of one window of measuring, and whether two of them can be compared.
+
+Plain values: a stored report, a live window and a simulation look the same from here. Called by the judgement;
+nothing here judges.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from analyzer.model.addresses import format_mac
+from analyzer.model.classes import CLASS_COUNT
+
+if TYPE_CHECKING:
+    from analyzer.model.frames import I64
+
+LOSS_LIMIT: Final = 0.001
+"""The share of frames lost by the kernel above which a window is not compared: losses come in bursts, as floods
+do."""
+
+ADDRESSES_OCTETS: Final = 12
+"""What a frame must keep to be classified: both MAC addresses (IEEE 802.3-2022, 3.1.1)."""
+
+
+def no_bins() -> I64:
+    """Give an empty series: 0 bins of the six classes."""
+    return np.zeros((0, CLASS_COUNT), np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class WindowCounts:
+    """The counts of one window, rows being FrameClass.
+
+    ``counts`` is int64[6, 2]: frames and octets over ``duration_s``. ``bins`` is int64[n, 6]: frames in each whole
+    bin of ``bin_s`` seconds, in order, without the bins that the window covers in part. ``macs`` are the addresses
+    that counted as the guest's own. ``direction_source`` says how the direction was known. ``start_ns`` and
+    ``end_ns`` are None where not known; ``frames_lost`` is None where it cannot be known; ``snaplen`` 0 means no
+    limit.
+    """
+
+    counts: I64
+    duration_s: float
+    macs: tuple[int, ...]
+    bins: I64 = field(default_factory=no_bins)
+    bin_s: float = 1.0
+    start_ns: int | None = None
+    end_ns: int | None = None
+    frames_lost: int | None = None
+    snaplen: int = 0
+    direction_source: str = ""
+    stopped_early: str | None = None
+
+    @property
+    def frames_seen(self) -> int:
+        """All frames of all classes."""
+        return int(self.counts[:, 0].sum())
+
+
+def obstacles(before: WindowCounts, after: WindowCounts) -> tuple[str, ...]:
+    """Give the reasons why the two windows cannot be compared; none means that they can."""
+    reasons = [*_own_obstacles("before", before), *_own_obstacles("after", after)]
+    if set(before.macs) != set(after.macs):
+        old, new = (", ".join(map(format_mac, sorted(window.macs))) or "none" for window in (before, after))
+        reasons.append(f"they are of different guests: MAC addresses {old} before, {new} after")
+    if before.direction_source != after.direction_source:
+        reasons.append(
+            f"the direction was known from {before.direction_source} before and {after.direction_source} after"
+        )
+    if before.end_ns is not None and after.start_ns is not None and after.start_ns < before.end_ns:
+        reasons.append("the window after begins before the end of the window before")
+    return tuple(reasons)
+
+
+def _own_obstacles(which: str, window: WindowCounts) -> list[str]:
+    reasons = []
+    if window.duration_s <= 0.0:
+        reasons.append(f"the length of the window {which} is not known")
+    if window.frames_seen == 0 and which == "before":
+        reasons.append("the window before holds no frame")
+    if window.frames_lost and window.frames_lost > LOSS_LIMIT * (window.frames_seen + window.frames_lost):
+        reasons.append(f"the window {which} lost {window.frames_lost} frames beside {window.frames_seen} seen")
+    if 0 < window.snaplen < ADDRESSES_OCTETS:
+        reasons.append(f"the window {which} kept {window.snaplen} octets a frame, too few for its addresses")
+    return reasons
+
+
+def reservations(window: WindowCounts, which: str) -> list[str]:
+    """Give what a reader should know of a window that can be compared: unknown losses, an early end."""
+    remarks = []
+    if window.frames_lost is None:
+        remarks.append(f"whether frames were lost in the window {which} is not known")
+    elif window.frames_lost:
+        remarks.append(f"{window.frames_lost} frames were lost in the window {which}")
+    if window.stopped_early:
+        remarks.append(f"the window {which} ended early: {window.stopped_early}")
+    return remarks
+
+
+def common_bins(before: WindowCounts, after: WindowCounts) -> tuple[I64, I64]:
+    """Give the bins of both windows at the wider of their widths; none where it is no multiple of the other."""
+    width = max(before.bin_s, after.bin_s)
+    return _widened(before, width), _widened(after, width)
+
+
+def _widened(window: WindowCounts, bin_s: float) -> I64:
+    """Give the bins of ``window`` summed to bins of ``bin_s``; a rest that does not fill one is left out."""
+    factor = round(bin_s / window.bin_s)
+    if factor < 1 or factor * window.bin_s != bin_s:
+        return no_bins()
+    whole = len(window.bins) // factor
+    summed: I64 = window.bins[: whole * factor].reshape(whole, factor, window.bins.shape[1]).sum(axis=1)
+    return summed
