@@ -83,7 +83,9 @@ def load(path: Path) -> Report:
     try:
         document = path.read_bytes()
     except OSError as error:
-        raise InputError(f"cannot read the report: {error.strerror}", str(path), "name a report that nwscan wrote") from error
+        raise InputError(
+            f"cannot read the report: {error.strerror}", str(path), "name a report that nwscan wrote"
+        ) from error
     return from_document(document)
 
 

@@ -153,7 +153,9 @@ def open_inputs(paths: Sequence[str], stack: ExitStack) -> tuple[tuple[str, ...]
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
-            raise InputError(f"cannot open the capture: {error.strerror}", path, "name a pcap or pcapng file") from error
+            raise InputError(
+                f"cannot open the capture: {error.strerror}", path, "name a pcap or pcapng file"
+            ) from error
         stack.callback(os.close, descriptor)
         names.append(path)
         descriptors.append(descriptor)
@@ -166,7 +168,9 @@ def _expand(paths: Sequence[str]) -> list[str]:
         if path != "-" and Path(path).is_dir():
             inside = sorted(str(file) for file in Path(path).iterdir() if file.is_file() and ".pcap" in file.name)
             if not inside:
-                raise InputError("no captures in this folder", path, "captures are named *.pcap or *.pcapng, also .gz and .zst")
+                raise InputError(
+                    "no captures in this folder", path, "captures are named *.pcap or *.pcapng, also .gz and .zst"
+                )
             found += inside
         else:
             found.append(path)
@@ -216,7 +220,9 @@ def _whose(candidates: tuple[Candidate, ...], where: str, *, guess: bool) -> Usa
     more = len(candidates) - len(shown)
     listed = ", ".join(shown) + (f" and {more} more" if more > 0 else "")
     told = "no MAC, or more than one, both sends and receives" if guess else "nobody said whose traffic this is"
-    return UsageError(f"{told}; unicast MACs in the capture: {listed or 'none'}", where, "name the guest's card with --mac")
+    return UsageError(
+        f"{told}; unicast MACs in the capture: {listed or 'none'}", where, "name the guest's card with --mac"
+    )
 
 
 _CANDIDATES_SHOWN = 10

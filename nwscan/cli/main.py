@@ -68,9 +68,15 @@ def cli(context: click.Context, connect: str | None, state: str | None, verbose:
 
 def print_error(error: NwscanError) -> None:
     """Print an error with its three fields on stderr, control characters made visible."""
-    lines = [f"error: {error.what}", f"  where: {error.where}" * bool(error.where), f"  do:    {error.hint}" * bool(error.hint)]
+    lines = [
+        f"error: {error.what}",
+        f"  where: {error.where}" * bool(error.where),
+        f"  do:    {error.hint}" * bool(error.hint),
+    ]
     text = "\n".join(line for line in lines if line)
-    click.echo("".join(char if char.isprintable() or char == "\n" else f"\\x{ord(char):02x}" for char in text), err=True)
+    click.echo(
+        "".join(char if char.isprintable() or char == "\n" else f"\\x{ord(char):02x}" for char in text), err=True
+    )
 
 
 def main(arguments: list[str]) -> int:

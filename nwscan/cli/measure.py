@@ -23,12 +23,24 @@ if TYPE_CHECKING:
 @click.option("--all", "everything", is_flag=True, help="Every tap of the host; what follows is a BPF expression.")
 @autostop
 @click.option("-c", "frames", type=click.IntRange(1), metavar="N", help="Stop after N frames.")
-@click.option("-s", "snaplen", type=click.IntRange(64, 262144), default=128, metavar="OCTETS", help="Octets kept per frame [128].")
-@click.option("-w", "write", type=click.Path(path_type=Path), metavar="FILE.pcapng", help="Write the frames to a file, too.")
-@click.option("-o", "output", type=click.Path(path_type=Path), metavar="REPORT.json", help="Write the report to a file, too.")
+@click.option(
+    "-s", "snaplen", type=click.IntRange(64, 262144), default=128, metavar="OCTETS", help="Octets kept per frame [128]."
+)
+@click.option(
+    "-w", "write", type=click.Path(path_type=Path), metavar="FILE.pcapng", help="Write the frames to a file, too."
+)
+@click.option(
+    "-o", "output", type=click.Path(path_type=Path), metavar="REPORT.json", help="Write the report to a file, too."
+)
 @whose
 @click.option("--no-keep", is_flag=True, help="Do not keep the frames' headers beside the report.")
-@click.option("--keep-days", type=click.FloatRange(0), default=30.0, metavar="DAYS", help="Delete kept windows older than this [30].")
+@click.option(
+    "--keep-days",
+    type=click.FloatRange(0),
+    default=30.0,
+    metavar="DAYS",
+    help="Delete kept windows older than this [30].",
+)
 @output_format("table", "json", "csv")
 @click.pass_context
 def capture(
@@ -69,9 +81,13 @@ def capture(
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @whose
 @click.option("--guest", metavar="TARGET", help="The guest, looked up through libvirt.")
-@click.option("--captured-on", type=click.Choice(["tap", "guest"]), help="Trust the file's direction flags, as seen there.")
+@click.option(
+    "--captured-on", type=click.Choice(["tap", "guest"]), help="Trust the file's direction flags, as seen there."
+)
 @click.option("--guess", is_flag=True, help="Take the one MAC that both sends and receives, if there is exactly one.")
-@click.option("-o", "output", type=click.Path(path_type=Path), metavar="REPORT.json", help="Write the report to a file, too.")
+@click.option(
+    "-o", "output", type=click.Path(path_type=Path), metavar="REPORT.json", help="Write the report to a file, too."
+)
 @output_format("table", "json", "csv")
 @click.pass_context
 def analyze(

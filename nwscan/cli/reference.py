@@ -1,0 +1,26 @@
+"""The CLI reference as a document: what ``--help`` prints, command by command."""
+
+from __future__ import annotations
+
+import click
+
+from nwscan.cli.main import COMMANDS, cli
+
+_WIDTH = 100
+
+
+def render_reference() -> str:
+    """Give docs/cli.md."""
+    parts = ["# Command line\n\nGenerated from the commands themselves (`make docs`).\n", _section("nwscan", cli)]
+    parts += [_section(f"nwscan {name}", cli.get_command(click.Context(cli), name)) for name in COMMANDS]
+    return "\n".join(parts)
+
+
+def _section(path: str, command: click.Command | None) -> str:
+    if command is None:
+        raise LookupError(path)
+    parent = click.Context(cli, info_name="nwscan") if command is not cli else None
+    context = click.Context(
+        command, info_name=path.split()[-1], parent=parent, terminal_width=_WIDTH, max_content_width=_WIDTH
+    )
+    return f"## {path}\n\n```\n{command.get_help(context)}\n```\n"
