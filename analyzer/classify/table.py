@@ -105,8 +105,8 @@ always add up to the frames seen.
 
 _TAIL = """
 **Which way?** On a live tap, packet type OUTGOING is to the guest and anything else is from it, whatever its MAC. In a
-file that nwscan wrote, `epb_flags` say it as seen from the tap: 2 (outbound) is to the guest, 1 (inbound) is from it. In
-other files the flags count only if it is said where the capture was taken; seen from inside the guest, they mean the
+file that nwscan wrote, `epb_flags` say it as seen from the tap: 2 (outbound) is to the guest, 1 (inbound) is from it.
+In other files the flags count only if it is said where the capture was taken; seen from inside the guest, they mean the
 reverse. A frame whose direction is not told, or told with the reserved value 3, is from the guest when its source MAC
 is one of the guest's.
 

@@ -93,8 +93,8 @@ class FrameBatch:
     """n frames with their link layer decoded.
 
     ``dst`` and ``src`` are MACs as integers (0 where ``flags`` has NO_ADDRESSES). ``outer_type`` is the type field
-    behind the source MAC as the wire had it (a TPID where tagged, below 0x600 for 802.3 lengths); ``ethertype`` is the one
-    behind all VLAN tags and, with SNAP of OUI 0, of the SNAP header; 0 where there is none (LLC, cut).
+    behind the source MAC as the wire had it (a TPID where tagged, below 0x600 for 802.3 lengths); ``ethertype`` is the
+    one behind all VLAN tags and, with SNAP of OUI 0, of the SNAP header; 0 where there is none (LLC, cut).
     ``tags`` is the depth of VLAN tags and ``vlan`` the TCI of the outermost one (0 where ``tags`` is 0).
     ``network`` is the offset of the network header (without SNAP of OUI 0, the LLC header of an 802.3 frame) in the
     captured octets of the frame, -1 where nothing of it was kept.

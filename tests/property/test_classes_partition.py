@@ -1,17 +1,22 @@
 from __future__ import annotations
 
+from dataclasses import fields
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from analyzer.classify import classifier as compiled_classifier
 from analyzer.classify import decode as compiled_decode
+from analyzer.classify import network_walk as compiled_network
 from analyzer.classify.classifier import Classifier
 from analyzer.classify.decode import decode
+from analyzer.classify.network import decode_network, empty_network
 from analyzer.classify.table import FrameFacts, class_of
 from analyzer.model.classes import DirectionSource
 from analyzer.model.frames import CaptureInterface, FrameBatch, FrameFlag, RawFrames
 from analyzer.model.identity import GuestIdentity, Provenance
+from analyzer.model.network import NetworkBatch
 from tests.interpreted import is_compiled, load_interpreted
 from tests.raw_frames import raw_frames
 
@@ -68,6 +73,17 @@ def columns(batch: FrameBatch) -> dict[str, list[int]]:
 def test_decoding_compiled_equals_interpreted(raw: RawFrames) -> None:
     assert is_compiled(compiled_decode)
     assert columns(decode(raw)) == columns(load_interpreted("analyzer.classify.decode").decode(raw))
+
+
+@given(batches())
+def test_network_decoding_compiled_equals_interpreted(raw: RawFrames) -> None:
+    assert is_compiled(compiled_network)
+    batch = decode(raw)
+    given_rows = decode_network(batch)
+    twin_rows = empty_network(given_rows.rows)
+    load_interpreted("analyzer.classify.network_walk").NetworkWalk(batch, twin_rows).run()
+    for name in (field.name for field in fields(NetworkBatch)):
+        assert getattr(given_rows, name).tolist() == getattr(twin_rows, name).tolist(), name
 
 
 @given(raw=batches(), identity=IDENTITIES, source=SOURCES, on_guest=st.booleans())
