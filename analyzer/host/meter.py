@@ -115,7 +115,7 @@ class Meter:
             raise HostError(
                 f"cannot put the meter in: {error.what}",
                 f"nft table bridge {self.table} for {', '.join(self._taps)}",
-                "run as root or with CAP_NET_ADMIN; it needs nftables and Linux 5.12 or newer with nf_tables for bridges",
+                "run as root or with CAP_NET_ADMIN; it needs nftables and Linux 5.12 or newer",
             ) from error
         self._nft = nft
 
