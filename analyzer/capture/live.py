@@ -1,0 +1,198 @@
+"""A tap as a source of frames: from now until a stop rule holds.
+
+What lives here: waiting, stop rules, and where the window begins and ends. What must not: opening sockets, decoding.
+Called by the worker.
+"""
+
+from __future__ import annotations
+
+import math
+import select
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from analyzer.model.frame_columns import Columns
+from analyzer.model.frames import CaptureInterface, RawFrames
+from analyzer.model.window import CaptureWindow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy.typing as npt
+
+    from analyzer.host.packet_socket import PacketRing
+    from analyzer.model.identity import GuestIdentity
+
+IDLE_S: Final = 0.1
+"""How long a tap may be silent before an empty batch says that the source is alive."""
+
+_DRAIN_MARGIN_S: Final = 0.02
+_CLOCK_STEP_NS: Final = 50_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class StopRules:
+    """When to end by itself: after ``duration_s`` seconds, after ``frames`` frames; None for never."""
+
+    duration_s: float | None = None
+    frames: int | None = None
+
+
+class LiveSource:
+    """A FrameSource over a tap. The window begins when it is made; frames from before (and after its end) are left out.
+
+    At the end it waits for the ring to hand over its last block, so that every frame of the window is there. A tap that
+    goes away ends the window in good order, with the reason in ``stopped_early``.
+    """
+
+    identity: GuestIdentity | None = None
+    has_direction = True
+    octets_total: int | None = None
+
+    def __init__(self, ring: PacketRing, tap: str, snaplen: int, stop: StopRules, *, idle_s: float = IDLE_S) -> None:
+        self.name = tap
+        self.interfaces = (CaptureInterface(name=tap, snaplen=snaplen),)
+        self.octets_read = 0
+        self._ring = ring
+        self._snaplen = snaplen
+        self._stop = stop
+        self._idle_s = idle_s
+        self._lost_before = ring.lost()
+        self._started_s = time.monotonic()
+        self._start_ns = time.time_ns()
+        self._clock_ns = self._start_ns - time.monotonic_ns()
+        self._end_ns = None if stop.duration_s is None else self._start_ns + int(stop.duration_s * 1e9)
+        self._ended_s: float | None = None
+        self._stop_requested = False
+        self._frames = 0
+        self._last_ns: int | None = None
+        self._lost: int | None = None
+        self._stopped_early: str | None = None
+
+    def fileno(self) -> int:
+        """Give the descriptor that is readable when frames are ready, for whoever waits for several taps."""
+        return self._ring.fileno()
+
+    def batches(self) -> Iterator[RawFrames]:
+        """Yield frames as they come, and an empty batch at least every ``idle_s`` (100 ms) when none do."""
+        poll = select.poll()
+        poll.register(self._ring.fileno(), select.POLLIN | select.POLLERR)
+        while not self._is_over():
+            is_idle = True
+            for raw in self._ring.ready_batches():
+                is_idle = False
+                yield self._within(raw)
+                if self._is_over():
+                    break
+            if is_idle:
+                yield self._nothing()
+                self._wait(poll)
+        if self._stop.frames is None or self._frames < self._stop.frames:
+            yield from self._drain(poll)
+
+    def window(self) -> CaptureWindow:
+        """Give the window; before batches() has ended its end is now."""
+        is_over = self._ended_s is not None and self._end_ns is not None
+        return CaptureWindow(
+            source=self.name,
+            start_ns=self._start_ns,
+            end_ns=self._end_ns if is_over else time.time_ns(),
+            frames_seen=self._frames,
+            frames_lost=self._lost if self._lost is not None else self._ring.lost() - self._lost_before,
+            snaplen=self._snaplen,
+            stopped_early=self._stopped_early,
+        )
+
+    def request_stop(self) -> None:
+        """End the window now: batches() yields what is still to come of it and ends. Safe in a signal handler."""
+        if not self._stop_requested and self._ended_s is None:
+            self._end_ns = min(time.time_ns(), self._end_ns) if self._end_ns is not None else time.time_ns()
+            self._stop_requested = True
+
+    def close(self) -> None:
+        """Let go of the ring and its socket."""
+        self._ring.close()
+
+    def _is_over(self) -> bool:
+        """Say whether the window has ended, and fix its end and its losses the first time that it has."""
+        if self._ended_s is not None:
+            return True
+        elapsed_s = time.monotonic() - self._started_s
+        duration_s, frames = self._stop.duration_s, self._stop.frames
+        is_full = frames is not None and self._frames >= frames
+        if not (self._stop_requested or is_full or (duration_s is not None and elapsed_s >= duration_s)):
+            return False
+        self._end(self._last_ns if is_full else self._end_ns)
+        return True
+
+    def _end(self, end_ns: int | None) -> None:
+        self._end_ns = end_ns if end_ns is not None else time.time_ns()
+        self._ended_s = time.monotonic()
+        self._lost = self._ring.lost() - self._lost_before
+
+    def _wait(self, poll: select.poll) -> None:
+        timeout_s = self._idle_s
+        if self._stop.duration_s is not None:
+            timeout_s = min(timeout_s, self._started_s + self._stop.duration_s - time.monotonic())
+        for _, events in poll.poll(max(0, math.ceil(timeout_s * 1000))):
+            if events & select.POLLERR and self._ring.is_gone():
+                self._stopped_early = f"{self.name} went away"
+                self._end(time.time_ns())
+
+    def _drain(self, poll: select.poll) -> Iterator[RawFrames]:
+        """Yield the rest of the window: the kernel hands over the last block within two retirement times."""
+        deadline_s = (self._ended_s or 0.0) + 2 * self._ring.retire_s + _DRAIN_MARGIN_S
+        while True:
+            for raw in self._ring.ready_batches():
+                yield self._within(raw)
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0:
+                return
+            if any(events & ~select.POLLIN for _, events in poll.poll(math.ceil(left_s * 1000))):
+                time.sleep(self._ring.retire_s / 2)  # a tap that is gone or down wakes us at once
+
+    def _within(self, raw: RawFrames) -> RawFrames:
+        """Give the frames of ``raw`` that belong to the window, under the names of this source."""
+        raw = replace(raw, interfaces=self.interfaces)
+        first, last = int(raw.ts_ns.min()), int(raw.ts_ns.max())
+        is_late = self._end_ns is not None and last > self._end_ns
+        if (first < self._start_ns or is_late) and not self._clock_was_set():
+            end_ns = self._end_ns if self._end_ns is not None else last
+            raw = _select(raw, np.flatnonzero((raw.ts_ns >= self._start_ns) & (raw.ts_ns <= end_ns)))
+        if self._stop.frames is not None and self._frames + len(raw) > self._stop.frames:
+            raw = _select(raw, slice(self._stop.frames - self._frames))
+        self._frames += len(raw)
+        self.octets_read += int(raw.captured.sum())
+        if len(raw):
+            self._last_ns = int(raw.ts_ns[-1])
+        return raw
+
+    def _clock_was_set(self) -> bool:
+        """Say whether the frames' clock was set since the start, so that their times say nothing of the window."""
+        return abs(time.time_ns() - time.monotonic_ns() - self._clock_ns) > _CLOCK_STEP_NS
+
+    def _nothing(self) -> RawFrames:
+        return replace(_EMPTY, interfaces=self.interfaces)
+
+
+def _select(raw: RawFrames, rows: slice | npt.NDArray[np.intp]) -> RawFrames:
+    return RawFrames(
+        data=raw.data,
+        offsets=raw.offsets[rows],
+        captured=raw.captured[rows],
+        original=raw.original[rows],
+        ts_ns=raw.ts_ns[rows],
+        direction=raw.direction[rows],
+        tag=raw.tag[rows],
+        gso_size=raw.gso_size[rows],
+        interface=raw.interface[rows],
+        interfaces=raw.interfaces,
+    )
+
+
+_EMPTY: Final = Columns(has_directions=False, has_interfaces=False, has_tags=False, has_gso=False).batch(
+    np.empty(0, np.uint8), 0, ()
+)

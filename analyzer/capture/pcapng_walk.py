@@ -1,0 +1,257 @@
+"""Walk the blocks of a pcapng section: octets in, the index of a batch out.
+
+What lives here: the blocks that hold frames (EPB, SPB, and the obsolete PB) with the options that matter, and the way
+over those that hold nothing of ours. What must not: sections, interfaces, clocks (pcapng.py). Called by pcapng.py. Hot:
+compiled with the types in pcapng_walk.pxd; the same file runs uncompiled.
+
+Memory is safe by construction: an octet is read only below ``stop``, a column is written only below ``capacity``, a
+table is read only below ``count``. Source: draft-ietf-opsawg-pcapng, sections 3.1, 4.3, 4.4 and appendix A.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from analyzer.model.columns import Column
+
+FULL: Final = 0
+"""The batch is full, or the octets are used up at the end of a block."""
+MORE: Final = 1
+"""The block at the position is not all there; it has ``state[NEEDED]`` octets."""
+STRUCTURE: Final = 2
+"""The block at the position (SHB, IDB or ISB) is for the caller to read; it has ``state[NEEDED]`` octets."""
+SKIP: Final = 3
+"""The block at the position holds nothing of ours, is not all there, and has ``state[NEEDED]`` octets."""
+BAD_LENGTH: Final = 4
+"""The block's length cannot be true."""
+BAD_TRAILER: Final = 5
+"""The length behind the block is not the one before it."""
+BAD_INTERFACE: Final = 6
+"""The frame names an interface that was not described."""
+BAD_CAPTURED: Final = 7
+"""The frame's captured length is more than its block holds, or than any frame has."""
+
+POSITION: Final = 0
+FRAMES: Final = 1
+NEEDED: Final = 2
+DROPPED: Final = 3
+"""Frames that the options (epb_dropcount) of this walk say were lost."""
+STATE_LENGTH: Final = 4
+
+_FULL = 0
+_MORE = 1
+_STRUCTURE = 2
+_SKIP = 3
+_BAD_LENGTH = 4
+_BAD_TRAILER = 5
+_BAD_INTERFACE = 6
+_BAD_CAPTURED = 7
+_SHB = 0x0A0D0D0A
+_IDB = 1
+_PB = 2
+_SPB = 3
+_ISB = 5
+_EPB = 6
+_MIN_BLOCK = 12
+_EPB_HEADER = 28  # block type to original length, as in a PB
+_SPB_HEADER = 12
+_TRAILER = 4
+_MAX_CAPTURED = 262_144  # MAXIMUM_SNAPLEN of libpcap; tshark refuses more for Ethernet as well
+_COMMENT = 1
+_FLAGS = 2
+_DROPCOUNT = 4
+_GSO_PREFIX = 16  # len("nwscan.gso_size=")
+_MAX_GSO = 65_535
+
+
+def walk(  # noqa: C901, PLR0915, PLR0917 - one loop, since a call costs more than a frame; the columns of a batch, passed to compiled code by position
+    data: Column,
+    at: int,
+    stop: int,
+    big_endian: bool,  # noqa: FBT001 - a flag of the inner loop, passed by position to compiled code
+    ours: bool,  # noqa: FBT001 - likewise
+    numbers: Column,
+    snaplens: Column,
+    fcs_octets: Column,
+    count: int,
+    offsets: Column,
+    captured: Column,
+    original: Column,
+    ticks: Column,
+    timed: Column,
+    interface: Column,
+    direction: Column,
+    gso_size: Column,
+    capacity: int,
+    state: Column,
+) -> int:
+    """Index the frames of ``data[at:stop]`` into the rows from ``state[FRAMES]`` on, and give why the walk ended.
+
+    ``numbers``, ``snaplens`` and ``fcs_octets`` describe the ``count`` interfaces of the section; ``numbers`` are what
+    ``interface`` is filled with. ``ticks`` are in the unit of the interface. ``ours`` says that comments may hold a GSO
+    size. ``state`` is updated as its indexes say. About 6 ns a frame without options.
+    """
+    n = state[1]
+    status = 0
+    while n < capacity:
+        if stop - at < _MIN_BLOCK:
+            if at < stop:
+                status = _MORE
+                state[2] = _MIN_BLOCK
+            break
+        kind = octets32(data, at, big_endian)
+        stated = octets32(data, at + 4, big_endian)
+        length = (stated + 3) // 4 * 4  # some writers leave the padding out of the length
+        status = check_block(data, at, stop, big_endian, kind, stated)
+        if status:
+            state[2] = length
+            break
+        end = at + length - _TRAILER
+        if kind in (_EPB, _PB):
+            which = octets32(data, at + 8, big_endian) if kind == _EPB else octets16(data, at + 8, big_endian)
+            first = at + _EPB_HEADER
+            kept = octets32(data, at + 20, big_endian)
+            size = octets32(data, at + 24, big_endian)
+            ticks[n] = join32(octets32(data, at + 12, big_endian), octets32(data, at + 16, big_endian))
+            timed[n] = 1
+        elif kind == _SPB:
+            which = 0
+            first = at + _SPB_HEADER
+            size = octets32(data, at + 8, big_endian)
+            kept = min(size, end - first)
+            if count and snaplens[0]:
+                kept = min(kept, snaplens[0])
+            ticks[n] = 0
+            timed[n] = 0
+        else:
+            at += length
+            continue
+        if which >= count:
+            status = _BAD_INTERFACE
+            break
+        if kept > end - first or kept > _MAX_CAPTURED:
+            status = _BAD_CAPTURED
+            break
+        direction[n] = 0
+        gso_size[n] = 0
+        fcs = fcs_octets[which]
+        options = first + (kept + 3) // 4 * 4
+        if kind != _SPB and options < end:
+            fcs = read_options(data, options, end, big_endian, ours, n, fcs, direction, gso_size, state)
+        if fcs:
+            size = size - fcs if size > fcs else 0
+            kept = min(kept, size)
+        offsets[n] = first
+        captured[n] = kept
+        original[n] = size
+        interface[n] = numbers[which]
+        at += length
+        n += 1
+    state[0] = at
+    state[1] = n
+    return status
+
+
+def check_block(
+    data: Column,
+    at: int,
+    stop: int,
+    big_endian: bool,  # noqa: FBT001 - see walk
+    kind: int,
+    stated: int,
+) -> int:
+    """Give why the block at ``at`` cannot be walked over here, 0 where it can: it is whole and its lengths agree."""
+    if kind == _SHB:  # its length is in the byte order that it announces itself
+        return _STRUCTURE
+    if stated < _MIN_BLOCK:
+        return _BAD_LENGTH
+    if kind in (_IDB, _ISB):
+        return _STRUCTURE
+    least = _EPB_HEADER + _TRAILER if kind in (_EPB, _PB) else _SPB_HEADER + _TRAILER if kind == _SPB else _MIN_BLOCK
+    length = (stated + 3) // 4 * 4
+    if length > stop - at:
+        return _MORE if kind in (_EPB, _SPB, _PB) else _SKIP
+    if octets32(data, at + length - _TRAILER, big_endian) != stated:
+        return _BAD_TRAILER
+    return 0 if length >= least else _BAD_LENGTH
+
+
+def read_options(  # noqa: PLR0917 - the columns of a batch, passed to compiled code by position
+    data: Column,
+    at: int,
+    end: int,
+    big_endian: bool,  # noqa: FBT001 - see walk
+    ours: bool,  # noqa: FBT001 - see walk
+    row: int,
+    fcs: int,
+    direction: Column,
+    gso_size: Column,
+    state: Column,
+) -> int:
+    """Take direction, drop count and GSO size from the options of a frame; give the length of its FCS in octets.
+
+    What is malformed ends the options, not the frame.
+    """
+    while end - at >= 4:  # noqa: PLR2004 - code and length
+        code = octets16(data, at, big_endian)
+        length = octets16(data, at + 2, big_endian)
+        at += 4
+        if code == 0 or length > end - at:
+            break
+        if code == _FLAGS and length == 4:  # noqa: PLR2004 - epb_flags is a 32-bit word
+            flags = octets32(data, at, big_endian)
+            if flags & 3 != 3:  # noqa: PLR2004 - bits 0-1; 3 is not defined
+                direction[row] = flags & 3
+            if flags >> 5 & 0xF:
+                fcs = flags >> 5 & 0xF
+        elif code == _DROPCOUNT and length == 8:  # noqa: PLR2004 - epb_dropcount is a 64-bit word
+            high = octets32(data, at, big_endian)
+            low = octets32(data, at + 4, big_endian)
+            state[3] += low if big_endian else high
+        elif code == _COMMENT and ours and length > _GSO_PREFIX:
+            gso_size[row] = read_gso_size(data, at, at + length)
+        at += (length + 3) // 4 * 4
+    return fcs
+
+
+def read_gso_size(data: Column, at: int, end: int) -> int:
+    """Give the number N of a comment ``nwscan.gso_size=N``, 0 where it is another comment."""
+    if data[at] != 110 or data[at + 7] != 103 or data[at + 15] != 61:  # noqa: PLR2004 - "n", "g", "="
+        return 0
+    value = 0
+    at += _GSO_PREFIX
+    while at < end:
+        digit = data[at]
+        if digit < 48 or digit > 57:  # noqa: PLR2004 - "0" to "9"
+            return 0
+        value = value * 10 + digit - 48
+        if value > _MAX_GSO:
+            return 0
+        at += 1
+    return value
+
+
+def octets32(data: Column, at: int, big_endian: bool) -> int:  # noqa: FBT001 - see walk
+    """Give the 32-bit number at ``at``."""
+    a = data[at]
+    b = data[at + 1]
+    c = data[at + 2]
+    d = data[at + 3]
+    if big_endian:
+        return a << 24 | b << 16 | c << 8 | d
+    return d << 24 | c << 16 | b << 8 | a
+
+
+def octets16(data: Column, at: int, big_endian: bool) -> int:  # noqa: FBT001 - see walk
+    """Give the 16-bit number at ``at``."""
+    a = data[at]
+    b = data[at + 1]
+    if big_endian:
+        return a << 8 | b
+    return b << 8 | a
+
+
+def join32(high: int, low: int) -> int:
+    """Give the 64-bit number of two halves."""
+    return high << 32 | low
