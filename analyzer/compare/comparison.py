@@ -36,13 +36,17 @@ class GuardState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class GuardCounts:
-    """One kind of wanted traffic at the meter: frames offered and delivered, now and (None: not measured) before."""
+    """One kind of traffic at the meter: frames offered and delivered, now and (None: not measured) before.
+
+    ``peak_fps`` is the rate in the busiest second of the window, 0 where it is not known.
+    """
 
     name: str
     offered: int
     delivered: int
     offered_before: int | None = None
     delivered_before: int | None = None
+    peak_fps: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 from analyzer.compare.comparison import Comparison, Guard, GuardCounts, GuardState, Passage, Verdict
 from analyzer.compare.side_by_side import MINIMUM_BINS, side_by_side
-from analyzer.compare.statistics import Interval, share_interval
+from analyzer.compare.statistics import Interval, poisson_upper_count, share_interval
 from analyzer.compare.windows import WindowCounts, common_bins, obstacles, reservations
-from analyzer.model.classes import TO_GUEST_CLASSES, FrameClass
+from analyzer.model.classes import FrameClass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -34,6 +34,12 @@ ONE_SIDED: Final = 0.05
 
 READING_SKEW_S: Final = 0.002
 """The time between the readings of the counters ahead of the filter and behind it: frames in it are in one only."""
+
+SKEW_TAIL: Final = 0.005
+"""How seldom more frames than allowed for come between two readings, in a second as busy as the busiest one seen."""
+
+CONTRADICTION_SHARE: Final = 0.01
+"""Share of the offered frames that may be delivered in excess, beyond the allowance, before the meter is doubted."""
 
 SEGMENTS_LIMIT: Final = 128
 """Frames on the tap that one metered GSO super-frame may stand for: 64 KiB in segments of 536 octets, the smallest
@@ -74,9 +80,10 @@ def judge(
         bins = 0 if before is None else min(map(len, common_bins(before, after)))
         verdict, why, is_consistent = _without_meter(classes, refusals, bins)
         return Comparison(verdict, why, classes, None, (), refusals, tuple(remarks), is_consistent)
-    guards = tuple(judge_guard(counts, after.duration_s) for counts in _guard_counts(metered, baseline))
-    passage = _passage(metered, after)
-    verdict, why = _with_meter(passage, guards, _contradiction(metered, after.duration_s))
+    kinds = _metered_counts(metered, baseline, after)
+    guards = tuple(judge_guard(kinds[row], after.duration_s) for row in GUARDED)
+    passage = _passage(kinds[FrameClass.FOREIGN_UNICAST], after)
+    verdict, why = _with_meter(passage, guards, _contradiction(kinds.values(), after.duration_s))
     remarks += [guard.why for guard in guards if guard.state is GuardState.UNTESTED]
     return Comparison(verdict, why, classes, passage, guards, refusals, tuple(remarks))
 
@@ -84,36 +91,40 @@ def judge(
 # With the meter -----------------------------------------------------------------------------------------------------
 
 
-def reading_allowance(frames: int, duration_s: float) -> float:
-    """Give how many of ``frames`` may be in one reading of the meter and not in the other.
+def reading_allowance(counts: GuardCounts, duration_s: float) -> int:
+    """Give how many frames may be in one reading of the meter and not in the other.
 
-    The Poisson mean in READING_SKEW_S plus three standard deviations; below 1 for up to 45 frames a second, so that
-    there a single missing frame counts.
+    A Poisson count over READING_SKEW_S, at the mean rate or that of the busiest second, whichever is higher; 0 for
+    up to 2 frames a second, so that there a single missing frame counts.
     """
-    mean = frames / duration_s * READING_SKEW_S if duration_s > 0.0 else 0.0
-    return mean + 3.0 * math.sqrt(mean)
+    mean_fps = max(counts.offered, counts.delivered) / duration_s if duration_s > 0.0 else 0.0
+    return poisson_upper_count(max(mean_fps, counts.peak_fps) * READING_SKEW_S, SKEW_TAIL)
 
 
-def _contradiction(metered: tuple[I64, I64], duration_s: float) -> str | None:
-    """Say where more was delivered than offered: a counter was reset, or the two were not read together."""
-    for row in TO_GUEST_CLASSES:
-        offered, delivered = int(metered[0][row, 0]), int(metered[1][row, 0])
-        if delivered - offered > reading_allowance(delivered, duration_s):
-            return f"{delivered} frames of {PLAIN_NAMES[row]} delivered, {offered} offered"
+def _contradiction(kinds: Iterable[GuardCounts], duration_s: float) -> str | None:
+    """Say where more was delivered than offered: a counter was reset, or the two are not of one window."""
+    for kind in kinds:
+        excess = kind.delivered - kind.offered - CONTRADICTION_SHARE * kind.offered
+        if excess > reading_allowance(kind, duration_s):
+            return f"{kind.delivered} frames of {kind.name} delivered, {kind.offered} offered"
     return None
 
 
-def _guard_counts(metered: tuple[I64, I64], baseline: tuple[I64, I64] | None) -> list[GuardCounts]:
-    return [
-        GuardCounts(
-            name=PLAIN_NAMES[row],
+def _metered_counts(
+    metered: tuple[I64, I64], baseline: tuple[I64, I64] | None, after: WindowCounts
+) -> dict[FrameClass, GuardCounts]:
+    peaks = after.bins.max(axis=0, initial=0) / after.bin_s
+    return {
+        row: GuardCounts(
+            name=name,
             offered=int(metered[0][row, 0]),
             delivered=int(metered[1][row, 0]),
             offered_before=None if baseline is None else int(baseline[0][row, 0]),
             delivered_before=None if baseline is None else int(baseline[1][row, 0]),
+            peak_fps=float(peaks[row]),
         )
-        for row in GUARDED
-    ]
+        for row, name in PLAIN_NAMES.items()
+    }
 
 
 def judge_guard(counts: GuardCounts, duration_s: float) -> Guard:
@@ -126,19 +137,17 @@ def judge_guard(counts: GuardCounts, duration_s: float) -> Guard:
     if counts.offered <= 0:
         return Guard(counts, GuardState.UNTESTED, f"no {counts.name} was offered, so harm to it could not be seen")
     lost = counts.offered - counts.delivered
-    fact = f"{lost} of {counts.offered} frames of {counts.name} were dropped"
-    if lost <= reading_allowance(counts.offered, duration_s):
+    if lost <= reading_allowance(counts, duration_s):
         return Guard(counts, GuardState.HELD, _held_fact(counts))
+    fact = f"{lost} of {counts.offered} frames of {counts.name} were dropped"
     former = _former_share(counts)
     if former is None:
         return Guard(counts, GuardState.FELL, fact)
-    share = share_interval(min(counts.delivered, counts.offered), counts.offered, ONE_SIDED)
+    share = share_interval(counts.delivered, counts.offered, ONE_SIDED)
     known = f"{fact}; before, {_percent(1.0 - former[1])} of it were"
     if share.upper < former[0] / 2.0:
         return Guard(counts, GuardState.FELL, known)
-    if share.upper < former[0]:
-        return Guard(counts, GuardState.DOUBTFUL, known)
-    return Guard(counts, GuardState.HELD, known)
+    return Guard(counts, GuardState.DOUBTFUL if share.upper < former[0] else GuardState.HELD, known)
 
 
 def _held_fact(counts: GuardCounts) -> str:
@@ -157,17 +166,19 @@ def _former_share(counts: GuardCounts) -> tuple[float, float] | None:
     return share_interval(delivered, offered, ONE_SIDED).lower, delivered / offered
 
 
-def _passage(metered: tuple[I64, I64], after: WindowCounts) -> Passage:
+def _passage(foreign: GuardCounts, after: WindowCounts) -> Passage:
     """Give what became of foreign unicast, with what a capture behind the filter saw beside the meter."""
-    row = FrameClass.FOREIGN_UNICAST
-    offered, delivered = int(metered[0][row, 0]), int(metered[1][row, 0])
-    captured = int(after.counts[row, 0])
-    beyond = captured - SEGMENTS_LIMIT * delivered
-    bypassed = beyond if beyond > reading_allowance(captured, after.duration_s) else 0
-    trials = offered + bypassed
-    hits = min(delivered + bypassed, trials)
+    captured = int(after.counts[FrameClass.FOREIGN_UNICAST, 0])
+    beyond = captured - SEGMENTS_LIMIT * foreign.delivered
+    bypassed = beyond if beyond > reading_allowance(foreign, after.duration_s) else 0
+    trials = foreign.offered + bypassed
+    hits = min(foreign.delivered + bypassed, trials)
     return Passage(
-        offered, delivered, bypassed, hits / trials if trials else None, share_interval(hits, trials, ONE_SIDED)
+        offered=foreign.offered,
+        delivered=foreign.delivered,
+        bypassed=bypassed,
+        share=hits / trials if trials else None,
+        bounds=share_interval(hits, trials, ONE_SIDED),
     )
 
 

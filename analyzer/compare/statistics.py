@@ -38,7 +38,8 @@ normal quantile, and the bias of a variance estimated from 4 values."""
 _TINY = 1e-300
 _LARGEST_LOG = 700.0
 _PRECISION = 1e-14
-_HALVINGS = 200
+_STEPS = 200
+_NORMAL_MEAN = 50.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,17 +93,40 @@ def _away_from_zero(value: float) -> float:
 
 
 def beta_quantile(probability: float, a: float, b: float) -> float:
-    """Give x with I_x(a, b) = ``probability``, by bisection to the precision of a float."""
-    low, high = 0.0, 1.0
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2.0
-        if middle in (low, high) or high - low <= 1e-13 * high:
+    """Give x with I_x(a, b) = ``probability``: Newton's method, halving the bracket where a step leaves it."""
+    low, high, x = 0.0, 1.0, a / (a + b)
+    for _ in range(_STEPS):
+        excess = beta_cdf(x, a, b) - probability
+        low, high = (low, x) if excess > 0.0 else (x, high)
+        slope = math.exp(_log_beta_density(x, a, b))
+        following = x - excess / slope if slope > _TINY else low
+        if not low < following < high:
+            following = (low + high) / 2.0
+        if abs(following - x) <= 1e-13 * x:
             break
-        if beta_cdf(middle, a, b) < probability:
-            low = middle
-        else:
-            high = middle
-    return (low + high) / 2.0
+        x = following
+    return x
+
+
+def _log_beta_density(x: float, a: float, b: float) -> float:
+    log_scale = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b)
+    return log_scale + (a - 1.0) * math.log(x) + (b - 1.0) * math.log1p(-x)
+
+
+def poisson_upper_count(mean: float, tail: float) -> int:
+    """Give the largest count that a Poisson variable of ``mean`` does not exceed with probability ``tail`` or more.
+
+    That is the smallest k with P(X > k) <= tail; from a mean of 50 on by the normal approximation, rounded up.
+    """
+    if mean > _NORMAL_MEAN:
+        return math.ceil(mean + NormalDist().inv_cdf(1.0 - tail) * math.sqrt(mean) + 0.5)
+    count, term = 0, math.exp(-mean)
+    beyond = 1.0 - term
+    while beyond > tail:
+        count += 1
+        term *= mean / count
+        beyond -= term
+    return count
 
 
 def share_interval(hits: int, trials: int, tail: float) -> Interval:

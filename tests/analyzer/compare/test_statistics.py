@@ -18,6 +18,7 @@ from analyzer.compare.statistics import (
     block_length,
     bootstrap_ratio_intervals,
     poisson_ratio_interval,
+    poisson_upper_count,
     resampled_sums,
     share_interval,
 )
@@ -57,6 +58,14 @@ def test_a_share_of_huge_counts_is_bounded_by_the_normal_approximation() -> None
     bounds = share_interval(hits, trials, 0.025)
 
     assert (bounds.lower, bounds.upper) == pytest.approx((exact.low, exact.high), rel=1e-6)
+
+
+@pytest.mark.parametrize("mean", [0.0, 1e-4, 0.004, 0.2, 3.0, 49.0, 51.0, 2000.0])
+@pytest.mark.parametrize("tail", [0.005, 0.05])
+def test_the_upper_count_of_a_poisson_variable_is_that_of_scipy(mean: float, tail: float) -> None:
+    exact = int(stats.poisson.isf(tail, mean)) if mean else 0
+
+    assert exact <= poisson_upper_count(mean, tail) <= exact + (2 if mean > 50 else 0)
 
 
 def test_no_trials_bound_nothing() -> None:
