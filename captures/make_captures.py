@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import struct
 import sys
 from dataclasses import dataclass
@@ -65,6 +66,12 @@ SILENT_IP: Final = "192.0.2.80"
 NO_IP: Final = ".".join("0000")
 GUEST_IP6: Final = "2001:db8::20"
 ROUTER_IP6: Final = "2001:db8::1"
+
+IDENTITY: Final = {
+    "nwscan.identity/1": {"macs": [GUEST], "name": "vm1", "card": 0, "tap": "vnet0", "bridge": "br0"},
+    "direction": "tap",
+}
+"""Whose frames these are, as nwscan notes it in the comment of a section."""
 
 BEFORE_NS: Final = 1_767_225_600_000_000_000  # 2026-01-01T00:00:00Z
 AFTER_NS: Final = BEFORE_NS + 50_000_000_000
@@ -300,10 +307,11 @@ def block(kind: int, body: bytes) -> bytes:
     return struct.pack("<I", kind) + length + body + length
 
 
-def pcapng(frames: Sequence[Frame], end_ns: int) -> bytes:
-    """Give a pcapng file as a capture on vnet0 writes it: direction as seen from the tap, reception type, drops."""
+def pcapng(frames: Sequence[Frame], start_ns: int, end_ns: int) -> bytes:
+    """Give a pcapng file as `nwscan capture vnet0 -w` writes it: identity, direction, reception type, drops."""
     end = struct.pack("<HH", 0, 0)
-    section = struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1) + option(4, b"captures/make_captures.py") + end
+    comment, writer = option(1, json.dumps(IDENTITY).encode()), option(4, b"nwscan sample, from make_captures.py")
+    section = struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1) + comment + writer + end
     card = option(2, b"vnet0") + option(6, bytes.fromhex(GUEST.replace(":", ""))) + option(9, b"\x09") + end
     parts = [block(0x0A0D0D0A, section), block(1, struct.pack("<HHI", 1, 0, SNAPLEN) + card)]
     for frame in frames:
@@ -313,8 +321,8 @@ def pcapng(frames: Sequence[Frame], end_ns: int) -> bytes:
         header = struct.pack("<IIIII", 0, frame.ts_ns >> 32, frame.ts_ns & 0xFFFFFFFF, len(kept), len(frame.octets))
         body = header + kept + bytes(-len(kept) % 4) + option(2, struct.pack("<I", flags)) + end
         parts.append(block(6, body))
-    statistics = struct.pack("<III", 0, end_ns >> 32, end_ns & 0xFFFFFFFF) + option(5, bytes(8)) + end
-    parts.append(block(5, statistics))
+    first, last = (struct.pack("<II", ts_ns >> 32, ts_ns & 0xFFFFFFFF) for ts_ns in (start_ns, end_ns))
+    parts.append(block(5, struct.pack("<I", 0) + last + option(2, first) + option(3, last) + option(5, bytes(8)) + end))
     return b"".join(parts)
 
 
@@ -361,14 +369,14 @@ def samples() -> tuple[Sample, ...]:
         Sample(
             "before.pcapng",
             "20 s on the tap of vm1 while the bridge floods the traffic of a silent host: the guest sees it all",
-            pcapng(before, BEFORE_NS + length_ns),
+            pcapng(before, BEFORE_NS, BEFORE_NS + length_ns),
             before,
             extra=window(BEFORE_NS, length_ns),
         ),
         Sample(
             "after.pcapng",
             "the same 20 s of traffic behind a filter on the tap that drops unicast to other MAC addresses",
-            pcapng(after, AFTER_NS + length_ns),
+            pcapng(after, AFTER_NS, AFTER_NS + length_ns),
             after,
             extra=window(AFTER_NS, length_ns),
         ),

@@ -13,7 +13,16 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
+
+from analyzer.capture.source import open_capture
+from analyzer.classify.classifier import Classifier
+from analyzer.classify.decode import decode
+from analyzer.model.addresses import parse_mac
+from analyzer.model.classes import DirectionSource, FrameClass
+from analyzer.model.frames import FrameFlag
+from analyzer.model.identity import GuestIdentity, Provenance
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -106,6 +115,51 @@ def test_flags_tell_direction_and_reception_as_the_addresses_do(name: str) -> No
     for dst, src, _, direction, kind in tshark_rows(CAPTURES / name):
         expected = class_by_rule(dst, src, mac)
         assert (int(direction, 0), kind) == (1 if expected == "from_guest" else 2, reception[expected])
+
+
+@pytest.mark.parametrize(
+    ("entry", "rule"),
+    [(entry, DirectionSource.SOURCE_MAC) for entry in ETHERNET]
+    + [(entry, DirectionSource.EPB_FLAGS) for entry in ETHERNET if entry["file"].endswith(".pcapng")],
+    ids=lambda value: value if isinstance(value, str) else value["file"],
+)
+def test_nwscan_counts_what_the_manifest_says(entry: dict[str, Any], rule: DirectionSource) -> None:
+    counted = np.zeros((len(FrameClass), 2), np.int64)
+    classifier = Classifier(GuestIdentity((parse_mac(entry["mac"]),), Provenance.COMMAND_LINE), rule)
+    with (CAPTURES / entry["file"]).open("rb") as file:
+        source = open_capture(file, entry["file"])
+        for raw in source.batches():
+            batch = decode(raw)
+            classes = classifier.classify(batch)
+            counted[:, 0] += np.bincount(classes, minlength=6)
+            np.add.at(counted[:, 1], classes, batch.octets)
+        window = source.window()
+
+    assert {kind.key: tuple(counted[kind]) for kind in FrameClass} == {
+        name: (row["frames"], row["octets"]) for name, row in entry["classes"].items()
+    }
+    assert (window.stopped_early is None) == ("cut_at_octet" not in entry)
+
+
+@pytest.mark.parametrize("name", ["before.pcapng", "after.pcapng"])
+def test_the_flood_captures_say_whose_they_are(name: str) -> None:
+    with (CAPTURES / name).open("rb") as file:
+        source = open_capture(file, name)
+        list(source.batches())
+
+    assert source.has_direction
+    assert source.identity is not None
+    assert (source.identity.name, source.identity.tap) == ("vm1", "vnet0")
+    assert source.identity.macs == (parse_mac(MANIFEST[0]["mac"]),)
+
+
+def test_a_cooked_capture_has_no_link_layer_to_classify() -> None:
+    with (CAPTURES / "cooked.pcap").open("rb") as file:
+        source = open_capture(file, "cooked.pcap")
+        flags = np.concatenate([decode(raw).flags for raw in source.batches()])
+
+    assert len(flags) == 4
+    assert (flags & FrameFlag.NOT_ETHERNET != 0).all()
 
 
 def test_the_scene_holds_every_kind_of_wanted_traffic() -> None:
