@@ -7,7 +7,10 @@ back is copied, and a context is used by one thread at a time.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import os
+import stat
 import threading
 from ctypes.util import find_library
 from typing import Final, Self
@@ -57,6 +60,26 @@ def _load() -> ctypes.CDLL:
     return library
 
 
+def _sockets() -> set[tuple[int, int]]:
+    """Give the sockets that this process holds, as descriptor and inode."""
+    found = set()
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - names, not paths
+        with contextlib.suppress(OSError):  # listing the folder took a descriptor as well, gone by now
+            status = os.fstat(int(name))
+            if stat.S_ISSOCK(status.st_mode):
+                found.add((int(name), status.st_ino))
+    return found
+
+
+def _keep_from_children(sockets: set[tuple[int, int]]) -> None:
+    """Close the library's socket in programs that this process starts: one that held it would hold the table.
+
+    The library opens it without SOCK_CLOEXEC and tells nobody its number.
+    """
+    for descriptor, _ in sockets:
+        os.set_inheritable(descriptor, False)  # noqa: FBT003 - the standard library's signature
+
+
 class NftContext:
     """One netlink socket to nf_tables, in the network namespace of the thread that makes it.
 
@@ -66,7 +89,9 @@ class NftContext:
     def __init__(self) -> None:
         self._library = _load()
         self._lock = threading.Lock()
+        before = _sockets()
         self._context: int | None = self._library.nft_ctx_new(0)
+        _keep_from_children(_sockets() - before)
         if not self._context:
             raise HostError(
                 "libnftables gives no context", "the meter's nft table", "see whether the kernel has nf_tables"

@@ -71,7 +71,7 @@ def join_rules(tap: str, saved: list[KernelRule], in_nft: list[KernelRule]) -> K
 
 
 def _saved_rules(program: str, tap: str, nft_tables: tuple[str, ...]) -> tuple[KernelRule, ...]:
-    """Give the rules that a save program tells; those of ebtables-nft through nft where it is missing or cannot read them."""
+    """Give the rules that a save program tells; ebtables-nft through nft where the program cannot."""
     through_nft = program == "ebtables" and _EBTABLES_NFT_TABLE in nft_tables
     if program_path(f"{program}-save") is None:
         return _nft_rules(_EBTABLES_NFT_TABLE, tap) if through_nft else ()
