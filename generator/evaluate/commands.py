@@ -1,6 +1,6 @@
 """What a rule becomes: the arguments of ebtables, iptables and ip6tables commands, word for word as libvirt gives them.
 
-Follows ebtablesCreateRuleInstance and iptablesCreateRuleInstance in libvirt 9.0.0's nwfilter_ebiptables_driver.c, faults
+Follows libvirt 9.0.0: ebtablesCreateRuleInstance and iptablesCreateRuleInstance of nwfilter_ebiptables_driver.c, faults
 included: a mask of ARP's source address that stays on for its destination, a DSCP that is compared with the whole TOS
 octet. Chain names and targets are put around them in program.py. Pure functions of one rule with its values.
 """

@@ -86,7 +86,7 @@ PROTOCOL_NAMES: Final = {
 }
 STATE_NONE: Final = 16
 _STATES: Final = {"NEW": 1, "ESTABLISHED": 2, "RELATED": 4, "INVALID": 8, "NONE": STATE_NONE}
-_TCP_FLAGS: Final = {"FIN": 1, "SYN": 2, "RST": 4, "PSH": 8, "ACK": 16, "URG": 32, "ALL": 63, "NONE": 0}
+TCP_FLAG_BITS: Final = {"FIN": 1, "SYN": 2, "RST": 4, "PSH": 8, "ACK": 16, "URG": 32, "ALL": 63, "NONE": 0}
 _NUMBER = {10: re.compile(r"[ \t-\r]*[+-]?[0-9]+"), 16: re.compile(r"[ \t-\r]*[+-]?(0[xX])?[0-9a-fA-F]+")}
 _MAC = re.compile(r"[0-9a-fA-F]{1,2}(?::[0-9a-fA-F]{1,2}){5}")
 _IPSET = re.compile(r"[a-zA-Z0-9_.:\-+ ]*")
@@ -204,7 +204,7 @@ def tcp_flags_text(bits: int) -> str:
     """Write one side of TCP flags: ``NONE``, ``ALL``, or the names in the order of their bits."""
     if bits in (0, 63):
         return "ALL" if bits else "NONE"
-    return ",".join(word for word, bit in _TCP_FLAGS.items() if bits & bit == bit and word not in ("ALL", "NONE"))
+    return ",".join(word for word, bit in TCP_FLAG_BITS.items() if bits & bit == bit and word not in ("ALL", "NONE"))
 
 
 def _state(text: str) -> Value | None:
@@ -217,7 +217,7 @@ def _state(text: str) -> Value | None:
 
 def _tcp_flags(text: str) -> Value | None:
     mask_text, slash, flags_text = text.partition("/")
-    mask, flags = _words(mask_text, _TCP_FLAGS), _words(flags_text, _TCP_FLAGS)
+    mask, flags = _words(mask_text, TCP_FLAG_BITS), _words(flags_text, TCP_FLAG_BITS)
     if not slash or mask is None or flags is None:
         return None
     return Value(mask << 8 | flags, f"{tcp_flags_text(mask)}/{tcp_flags_text(flags)}")
