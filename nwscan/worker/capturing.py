@@ -30,6 +30,9 @@ KEPT_SNAPLEN: Final = 128
 _TICK_MS: Final = 50
 """How long the loop sleeps at the most while nothing arrives: bounds how late a stop rule acts."""
 
+_TURN_BATCHES: Final = 64
+"""Batches of one tap before the next one has its turn: a flood on one must not starve the others' rings."""
+
 
 class _FrameWriter:
     """A consumer that writes what it is shown to a capture file."""
@@ -55,7 +58,8 @@ class _Card:
         self.wanted = wanted
         geometry = RingGeometry(wanted.block_octets, wanted.blocks, wanted.retire_ms)
         ring = PacketRing(socket.socket(fileno=next(descriptors)), geometry)
-        self.source = LiveSource(ring, wanted.tap, wanted.snaplen, stop)
+        self.source = LiveSource(ring, wanted.tap, wanted.snaplen, stop, idle_s=0.0)
+        self._batches = self.source.batches()
         self._kept = (
             None
             if wanted.keep_path is None
@@ -64,6 +68,17 @@ class _Card:
         self._written = _FrameWriter(wanted, next(descriptors), wanted.snaplen, None) if wanted.write else None
         self._writers = tuple(writer for writer in (self._kept, self._written) if writer is not None)
         self.measurement = Measurement(wanted.identity, DirectionSource.PACKET_TYPE, consumers=self._writers)
+
+    def turn(self) -> bool:
+        """Measure what is ready and give False where the window has ended."""
+        for _ in range(_TURN_BATCHES):
+            raw = next(self._batches, None)
+            if raw is None:
+                return False
+            if len(raw) == 0:
+                return True
+            self.measurement.add(raw)
+        return True
 
     def finish(self) -> bytes:
         """Close the files and give the report as a document."""
@@ -92,10 +107,7 @@ def capture(request: Capture, descriptors: list[int], link: Link) -> Measured:
     running = list(cards)
     while running:
         poller.poll(_TICK_MS)
-        for card in running:
-            for raw in card.source.ready_batches():
-                card.measurement.add(raw)
-        for card in [card for card in running if card.source.ended]:
+        for card in [card for card in running if not card.turn()]:
             poller.unregister(card.source)
             running.remove(card)
         if link.progress(lambda: _progress(cards)):
@@ -106,5 +118,5 @@ def capture(request: Capture, descriptors: list[int], link: Link) -> Measured:
 
 def _progress(cards: list[_Card]) -> Progress:
     per_class = [sum(counts) for counts in zip(*(card.measurement.class_frames() for card in cards), strict=True)]
-    lost = sum(card.source.lost() for card in cards)
+    lost = sum(card.source.window().frames_lost or 0 for card in cards)
     return Progress(sum(card.measurement.frames for card in cards), tuple(per_class), lost)

@@ -1,0 +1,243 @@
+"""The report: what one card saw, from however many windows. A value that merges.
+
+What lives here: the report and how it is built from batches. What must not: files, documents (store.py), pandas
+(views.py). Built by the pipeline.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from analyzer.errors import UsageError
+from analyzer.model.addresses import format_mac
+from analyzer.model.classes import CLASS_COUNT, TO_GUEST_CLASSES, DirectionSource, FrameClass
+from analyzer.model.columns import column
+from analyzer.report import tables
+from analyzer.report.talkers import Hitters, HitterTable
+from analyzer.report.timeline import COUNTS, Timeline, TimelineCounts
+
+if TYPE_CHECKING:
+    from analyzer.model.frames import I64, U8, FrameBatch
+    from analyzer.model.identity import GuestIdentity
+    from analyzer.model.window import CaptureWindow
+
+ClassCounts = tuple[tuple[int, int], ...]
+"""Frames and octets of each class, in the order of FrameClass."""
+
+Tally = tuple[tuple[int, int, int], ...]
+"""A number (ethertype, VLAN ID) with its frames and octets, in the order of the numbers."""
+
+NO_COUNTS: Final[ClassCounts] = ((0, 0),) * CLASS_COUNT
+
+
+@dataclass(frozen=True, slots=True)
+class FramesFile:
+    """The kept frames of a report: where, their SHA-256, and the share of the window's frames that they are."""
+
+    path: str
+    sha256: str
+    covers: float
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the card of ``identity`` saw.
+
+    ``class_counts`` partition the frames: they add up to the frames seen in ``windows``. ``talkers`` are the (source,
+    destination) pairs of foreign unicast, ``groups`` the destinations of multicast, ``senders`` the source MACs of what
+    the guest sent. ``ethertypes`` and ``vlans`` are of what is to the guest. ``segments`` are the frames on a wire that the
+    frames stand for. ``frames_file`` is known for a report of one window only.
+    """
+
+    identity: GuestIdentity
+    direction_source: DirectionSource
+    windows: tuple[CaptureWindow, ...] = ()
+    class_counts: ClassCounts = NO_COUNTS
+    segments: int = 0
+    talkers: Hitters = Hitters()
+    groups: Hitters = Hitters()
+    senders: Hitters = Hitters()
+    ethertypes: Tally = ()
+    vlans: Tally = ()
+    timeline: Timeline = Timeline()
+    frames_file: FramesFile | None = None
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def empty(cls, identity: GuestIdentity, direction_source: DirectionSource) -> Report:
+        """Give the neutral element of ``merge`` for this card."""
+        return cls(identity, direction_source)
+
+    @property
+    def counts(self) -> I64:
+        """The class counts as int64[6, 2]: FrameClass x (frames, octets)."""
+        return np.array(self.class_counts, np.int64)
+
+    @property
+    def frames_seen(self) -> int:
+        """All frames of all classes."""
+        return sum(frames for frames, _ in self.class_counts)
+
+    @property
+    def seen_by_guest(self) -> tuple[int, int]:
+        """Frames and octets of the four classes that go to the guest."""
+        rows = [self.class_counts[kind] for kind in TO_GUEST_CLASSES]
+        return sum(frames for frames, _ in rows), sum(octets for _, octets in rows)
+
+    @property
+    def foreign_share(self) -> tuple[float | None, float | None]:
+        """Foreign unicast's share of the frames and of the octets that the guest sees, None where it sees none."""
+        foreign, seen = self.class_counts[FrameClass.FOREIGN_UNICAST], self.seen_by_guest
+        return (foreign[0] / seen[0] if seen[0] else None), (foreign[1] / seen[1] if seen[1] else None)
+
+    @property
+    def duration_s(self) -> float:
+        """Length of all windows together, in seconds."""
+        return sum(window.duration_s for window in self.windows)
+
+    @property
+    def frames_lost(self) -> int | None:
+        """What the kernel dropped in all windows; None where one does not know."""
+        lost = [window.frames_lost for window in self.windows]
+        known = [count for count in lost if count is not None]
+        return sum(known) if len(known) == len(lost) else None
+
+    def merge(self, other: Report) -> Report:
+        """Give the report of both; associative and commutative, ``empty`` is neutral.
+
+        Raises UsageError where the two are of different cards.
+        """
+        if set(self.identity.macs) != set(other.identity.macs):
+            mine, theirs = (", ".join(map(format_mac, one.identity.macs)) for one in (self, other))
+            raise UsageError(f"reports of different cards cannot be one: {mine} and {theirs}", hint="show them one by one")
+        files = {one.frames_file for one in (self, other) if one.frames_file is not None}
+        return replace(
+            self,
+            identity=min(self.identity, other.identity, key=repr),
+            direction_source=_weaker(self, other),
+            windows=tuple(sorted((*self.windows, *other.windows), key=repr)),
+            class_counts=tuple(
+                (one[0] + two[0], one[1] + two[1])
+                for one, two in zip(self.class_counts, other.class_counts, strict=True)
+            ),
+            segments=self.segments + other.segments,
+            talkers=self.talkers.merge(other.talkers),
+            groups=self.groups.merge(other.groups),
+            senders=self.senders.merge(other.senders),
+            ethertypes=_merge_tallies(self.ethertypes, other.ethertypes),
+            vlans=_merge_tallies(self.vlans, other.vlans),
+            timeline=self.timeline.merge(other.timeline),
+            frames_file=files.pop() if len(files) == 1 and _has_one_window(self, other) else None,
+            notes=tuple(sorted({*self.notes, *other.notes})),
+        )
+
+
+_BY_TRUST: Final = (DirectionSource.SOURCE_MAC, DirectionSource.EPB_FLAGS, DirectionSource.PACKET_TYPE)
+
+
+def _weaker(one: Report, other: Report) -> DirectionSource:
+    """Give the direction source that can be trusted less, of those that counted any window."""
+    sources = [report.direction_source for report in (one, other) if report.windows]
+    sources = sources or [one.direction_source, other.direction_source]
+    return min(sources, key=_BY_TRUST.index)
+
+
+def _has_one_window(one: Report, other: Report) -> bool:
+    return len(one.windows) + len(other.windows) <= 1
+
+
+def _merge_tallies(one: Tally, other: Tally) -> Tally:
+    frames: Counter[int] = Counter()
+    octets: Counter[int] = Counter()
+    for number, some_frames, some_octets in (*one, *other):
+        frames[number] += some_frames
+        octets[number] += some_octets
+    return tuple((number, frames[number], octets[number]) for number in sorted(frames))
+
+
+class ReportBuilder:
+    """Counts batches into a report, in memory that no input makes grow."""
+
+    def __init__(self, identity: GuestIdentity, direction_source: DirectionSource) -> None:
+        self._identity = identity
+        self._direction_source = direction_source
+        self._totals: I64 = np.zeros(COUNTS, np.int64)
+        self._ethertypes: I64 = np.zeros(2 * 65536, np.int64)
+        self._vlans: I64 = np.zeros(2 * 4096, np.int64)
+        self._state: I64 = np.zeros(tables.STATE_LENGTH, np.int64)
+        self._bins: I64 = np.zeros(_BINS_AT_ONCE, np.int64)
+        self._bin_counts: I64 = np.zeros(_BINS_AT_ONCE * COUNTS, np.int64)
+        self._timeline = TimelineCounts()
+        self._talkers = HitterTable(FrameClass.FOREIGN_UNICAST, "pair")
+        self._groups = HitterTable(FrameClass.MULTICAST, "dst")
+        self._senders = HitterTable(FrameClass.FROM_GUEST, "src")
+
+    @property
+    def counts(self) -> I64:
+        """The counts so far as int64[6, 2]: FrameClass x (frames, octets)."""
+        return self._totals.reshape(CLASS_COUNT, 2)
+
+    def add(self, batch: FrameBatch, classes: U8) -> None:
+        """Count n frames with their n classes."""
+        at = 0
+        while at < len(batch):
+            at = self._tally(batch, classes, at)
+        for table in (self._talkers, self._groups, self._senders):
+            table.add(batch, classes)
+
+    def finish(
+        self,
+        windows: tuple[CaptureWindow, ...],
+        frames_file: FramesFile | None = None,
+        notes: tuple[str, ...] = (),
+    ) -> Report:
+        """Give the report of what was added, taken in ``windows``."""
+        return Report(
+            identity=self._identity,
+            direction_source=self._direction_source,
+            windows=windows,
+            class_counts=tuple((int(frames), int(octets)) for frames, octets in self.counts),
+            segments=int(self._state[1]),
+            talkers=self._talkers.finish(),
+            groups=self._groups.finish(),
+            senders=self._senders.finish(),
+            ethertypes=_nonzero(self._ethertypes),
+            vlans=_nonzero(self._vlans),
+            timeline=self._timeline.finish(),
+            frames_file=frames_file,
+            notes=notes,
+        )
+
+    def _tally(self, batch: FrameBatch, classes: U8, at: int) -> int:
+        rows = tables.tally(
+            column(classes),
+            column(batch.octets),
+            column(batch.segments),
+            column(batch.ethertype),
+            column(batch.tags),
+            column(batch.vlan),
+            column(batch.raw.ts_ns),
+            self._timeline.bin_ns,
+            column(self._totals),
+            column(self._ethertypes),
+            column(self._vlans),
+            column(self._bins),
+            column(self._bin_counts),
+            at,
+            column(self._state),
+        )
+        self._timeline.add_rows(self._bins[:rows], self._bin_counts.reshape(-1, COUNTS)[:rows])
+        return int(self._state[0])
+
+
+_BINS_AT_ONCE: Final = 256
+
+
+def _nonzero(counts: I64) -> Tally:
+    pairs = counts.reshape(-1, 2)
+    numbers = np.flatnonzero(pairs[:, 0])
+    return tuple((int(number), int(pairs[number, 0]), int(pairs[number, 1])) for number in numbers)

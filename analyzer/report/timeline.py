@@ -1,0 +1,109 @@
+"""When it was: counts per class in time bins, in bounded memory.
+
+Bins are aligned to the epoch and one second wide; where they would be more than ``MAX_BINS`` their width doubles. So
+the bins of any frames are the same in whatever order and in how many parts they were counted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from analyzer.model.classes import CLASS_COUNT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from analyzer.model.frames import I64
+
+MAX_BINS: Final = 4096
+NS_PER_S: Final = 1_000_000_000
+
+COUNTS: Final = 2 * CLASS_COUNT
+"""Counts of a bin: frames and octets of each class, in the order of FrameClass."""
+
+Bin = tuple[int, tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """``bins`` are (number, 12 counts) in order, empty ones left out; bin n begins n * ``bin_s`` seconds after the epoch."""
+
+    bin_s: int = 1
+    bins: tuple[Bin, ...] = ()
+
+    def merge(self, other: Timeline) -> Timeline:
+        """Give the timeline of both, at the wider width or one that fits."""
+        merged = TimelineCounts()
+        for timeline in (self, other):
+            merged.add(timeline.bin_s, timeline.bins)
+        return merged.finish()
+
+    def rows(self) -> tuple[I64, I64]:
+        """Give the start of every bin from first to last in ns, int64[n], and its counts, int64[n, 6, 2]; gaps are zeros.
+
+        Where gaps would make them more than ``MAX_BINS`` rows, the bins that are there stand alone.
+        """
+        if not self.bins:
+            return np.zeros(0, np.int64), np.zeros((0, CLASS_COUNT, 2), np.int64)
+        numbers = np.array([number for number, _ in self.bins], np.int64)
+        filled = np.array([counts for _, counts in self.bins], np.int64).reshape(-1, CLASS_COUNT, 2)
+        width_ns = self.bin_s * NS_PER_S
+        length = int(numbers[-1] - numbers[0]) + 1
+        if length > MAX_BINS:
+            return numbers * width_ns, filled
+        counts = np.zeros((length, CLASS_COUNT, 2), np.int64)
+        counts[numbers - numbers[0]] = filled
+        return (numbers[0] + np.arange(length, dtype=np.int64)) * width_ns, counts
+
+
+class TimelineCounts:
+    """A timeline being counted."""
+
+    def __init__(self) -> None:
+        self.bin_s = 1
+        self._bins: dict[int, list[int]] = {}
+
+    @property
+    def bin_ns(self) -> int:
+        """The width of a bin in nanoseconds."""
+        return self.bin_s * NS_PER_S
+
+    def add(self, bin_s: int, bins: tuple[Bin, ...]) -> None:
+        """Add bins of any width that is a power of two."""
+        while self.bin_s < bin_s:
+            self._widen()
+        for number, counts in bins:
+            self._count(number // (self.bin_s // bin_s), counts)
+        self._fit()
+
+    def add_rows(self, numbers: I64, counts: I64) -> None:
+        """Add int64[n] bins of the present width with their int64[n, 12] counts."""
+        for number, row in zip(numbers.tolist(), counts.tolist(), strict=True):
+            self._count(number, row)
+        self._fit()
+
+    def finish(self) -> Timeline:
+        """Give what was counted."""
+        return Timeline(self.bin_s, tuple((number, tuple(self._bins[number])) for number in sorted(self._bins)))
+
+    def _count(self, number: int, counts: tuple[int, ...] | list[int]) -> None:
+        row = self._bins.get(number)
+        if row is None:
+            self._bins[number] = list(counts)
+        else:
+            for index, count in enumerate(counts):
+                row[index] += count
+
+    def _fit(self) -> None:
+        while len(self._bins) > MAX_BINS:
+            self._widen()
+
+    def _widen(self) -> None:
+        before: Mapping[int, list[int]] = self._bins
+        self._bins = {}
+        self.bin_s *= 2
+        for number, counts in before.items():
+            self._count(number // 2, counts)

@@ -1,0 +1,213 @@
+"""What is on this host: every tap with its guest, what the host can do, what is left over."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from analyzer.errors import NwscanError
+from analyzer.host import bridge
+from analyzer.host.guests import LibvirtReader
+from analyzer.model.addresses import format_mac
+from nwscan.config import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from analyzer.host.bridge import PortState
+    from analyzer.host.guests import GuestCard
+
+LIST_SCHEMA: Final = "nwscan.list/1"
+DOCTOR_SCHEMA: Final = "nwscan.doctor/1"
+
+
+@dataclass(frozen=True, slots=True)
+class TapRow:
+    """One tap: the card it belongs to and the state of its port, None where it is on no Linux bridge."""
+
+    card: GuestCard
+    port: PortState | None
+
+
+def list_taps(settings: Settings | None = None) -> tuple[TapRow, ...]:
+    """Give every tap of a running guest, in the order of guests and cards. Raises HostError where libvirt does not answer."""
+    settings = settings or Settings()
+    ports = {port.name: port for port in bridge.all_ports()}
+    with LibvirtReader(settings.uri) as libvirt:
+        cards = [card for card in libvirt.cards() if card.identity.tap]
+    return tuple(TapRow(card, ports.get(card.identity.tap or "")) for card in cards)
+
+
+def list_document(rows: tuple[TapRow, ...]) -> dict[str, Any]:
+    """Give the rows as ``nwscan.list/1``; unknown is null."""
+    return {"schema": LIST_SCHEMA, "taps": [_row_document(row) for row in rows]}
+
+
+def _row_document(row: TapRow) -> dict[str, Any]:
+    identity, port = row.card.identity, row.port
+    return {
+        "tap": identity.tap,
+        "guest": identity.name,
+        "uuid": identity.uuid,
+        "card": identity.card,
+        "mac": format_mac(identity.macs[0]) if identity.macs else None,
+        "addresses": [
+            {"value": address.value, "source": str(address.source), "trusted": address.trusted}
+            for address in identity.addresses
+        ],
+        "bridge": identity.bridge,
+        "interface_type": row.card.interface_type,
+        "filter": row.card.filterref[0] if row.card.filterref else None,
+        "port": None
+        if port is None
+        else {"learning": port.learning, "flood": port.flood, "isolated": port.isolated, "state": port.state},
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that this host must be able to do. ``is_fine`` None means that it could not be found out."""
+
+    name: str
+    is_fine: bool | None
+    found: str
+    hint: str = ""
+    needed_for: str = ""
+
+
+_PROGRAMS: Final = (
+    ("ip", "iproute2", "list, capture"),
+    ("bridge", "iproute2", "list"),
+    ("ebtables-save", "ebtables", "status"),
+)
+
+
+def doctor(settings: Settings | None = None) -> tuple[Check, ...]:
+    """Say what this host can do and what is left over; changes nothing and raises nothing."""
+    settings = settings or Settings()
+    checks = [
+        _compiled(),
+        _privileges(),
+        *(_program(*program) for program in _PROGRAMS),
+        _asked("libvirt", "list, suggest --apply, verify", lambda: _libvirt(settings)),
+        _asked("nwfilter schema", "checking generated filters", _schema),
+        _asked("meter", "verify", _meter),
+        _state(settings),
+        _asked("journal", "rollback", lambda: _journal(settings)),
+    ]
+    return tuple(checks)
+
+
+def clean() -> tuple[str, ...]:
+    """Remove what ended processes of nwscan left in the kernel and give the names of the tables that went."""
+    from analyzer.host.meter import remove_table, stale_tables
+
+    removed = stale_tables()
+    for name in removed:
+        remove_table(name)
+    return removed
+
+
+def doctor_document(checks: tuple[Check, ...]) -> dict[str, Any]:
+    """Give the checks as ``nwscan.doctor/1``."""
+    return {
+        "schema": DOCTOR_SCHEMA,
+        "checks": [
+            {
+                "name": check.name,
+                "ok": check.is_fine,
+                "found": check.found,
+                "hint": check.hint or None,
+                "needed_for": check.needed_for or None,
+            }
+            for check in checks
+        ],
+    }
+
+
+def _asked(name: str, needed_for: str, ask: Callable[[], tuple[bool | None, str, str]]) -> Check:
+    """Make a check of a door that may refuse."""
+    try:
+        is_fine, found, hint = ask()
+    except NwscanError as error:
+        return Check(name, is_fine=False, found=error.what, hint=error.hint, needed_for=needed_for)
+    return Check(name, is_fine, found, hint, needed_for)
+
+
+def _compiled() -> Check:
+    from analyzer.classify import decode
+
+    path = str(decode.__file__)
+    is_fine = not path.endswith(".py")
+    found = "compiled" if is_fine else "running uncompiled"
+    return Check("hot modules", is_fine, found, "" if is_fine else "install a built wheel, or: pip install -e .", "speed")
+
+
+_CAP_NET_ADMIN: Final = 12
+_CAP_NET_RAW: Final = 13
+"""Numbers of linux/capability.h."""
+
+
+def _privileges() -> Check:
+    effective = 0
+    for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
+        if line.startswith("CapEff:"):
+            effective = int(line.split()[1], 16)
+    names = {"CAP_NET_RAW": _CAP_NET_RAW, "CAP_NET_ADMIN": _CAP_NET_ADMIN}
+    missing = [name for name, number in names.items() if not effective >> number & 1]
+    found = f"missing {', '.join(missing)}" if missing else "CAP_NET_RAW and CAP_NET_ADMIN"
+    hint = "run as root, or give the service these capabilities" if missing else ""
+    return Check("privileges", not missing, found, hint, "capture, verify")
+
+
+def _program(name: str, package: str, needed_for: str) -> Check:
+    path = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    hint = "" if path else f"apt install {package}"
+    return Check(name, path is not None, path or "not installed", hint, needed_for)
+
+
+def _libvirt(settings: Settings) -> tuple[bool, str, str]:
+    with LibvirtReader(settings.uri) as libvirt:
+        guests = {card.identity.uuid for card in libvirt.cards()}
+        filters = libvirt.filter_names()
+        return True, f"libvirt {libvirt.version()} at {settings.uri}: {len(guests)} guests, {len(filters)} nwfilters", ""
+
+
+def _schema() -> tuple[bool, str, str]:
+    from generator.nwfilter.xml import RNG_PATH
+
+    if RNG_PATH.is_file():
+        return True, str(RNG_PATH), ""
+    return False, "not installed", "apt install libvirt0; without it filters are checked by our own lint alone"
+
+
+def _meter() -> tuple[bool, str, str]:
+    from analyzer.host.meter import stale_tables
+
+    stale = stale_tables()
+    if stale:
+        return False, f"left over: {', '.join(stale)}", "remove them with: nwscan doctor --clean"
+    return True, "nftables answers, nothing left over", ""
+
+
+def _state(settings: Settings) -> Check:
+    folder = settings.state
+    existing = next((path for path in (folder, *folder.parents) if path.exists()), folder)
+    is_fine = os.access(existing, os.W_OK | os.X_OK)
+    hint = "" if is_fine else "name another folder with --state or NWSCAN_STATE"
+    free = shutil.disk_usage(existing).free if existing.exists() else 0
+    return Check("state folder", is_fine, f"{folder}, {free / 1e9:.1f} GB free", hint, "reports, journal")
+
+
+def _journal(settings: Settings) -> tuple[bool, str, str]:
+    from generator.deploy.journal import Journal
+
+    if not settings.journal.is_dir():
+        return True, "nothing applied", ""
+    interrupted = Journal(settings.journal).interrupted()
+    if interrupted:
+        return False, f"{len(interrupted)} changes were interrupted", "see nwscan status, then nwscan rollback GUEST"
+    return True, "nothing interrupted", ""
