@@ -15,5 +15,5 @@ cpdef Py_ssize_t walk(
     Py_ssize_t capacity, long long[::1] state,
 ) noexcept
 
-@cython.locals(a=u32, b=u32, c=u32, d=u32)
+@cython.locals(a=u32, b=u32, c=u32, d=u32, value=u32)
 cdef u32 octets32(const u8[::1] data, Py_ssize_t at, bint big_endian) noexcept

@@ -15,7 +15,7 @@ cdef u32 _MAX_GSO
 
 @cython.locals(
     n=Py_ssize_t, status=u32, kind=u32, stated=i64, which=u32, length=i64, end=i64, first=i64, options=i64,
-    kept=i64, size=i64, fcs=u32,
+    kept=i64, size=i64, fcs=u32, found=u64,
 )
 cpdef u32 walk(
     const u8[::1] data, i64 at, i64 stop, bint big_endian, bint ours,
@@ -27,15 +27,13 @@ cpdef u32 walk(
 @cython.locals(least=i64, length=i64)
 cdef u32 check_block(const u8[::1] data, i64 at, i64 stop, bint big_endian, u32 kind, i64 stated) noexcept
 
-@cython.locals(code=u32, length=i64, flags=u32, high=u32, low=u32)
-cdef u32 read_options(
-    const u8[::1] data, i64 at, i64 end, bint big_endian, bint ours, Py_ssize_t row, u32 fcs,
-    u8[::1] direction, u16[::1] gso_size, i64[::1] state,
-) noexcept
+@cython.locals(found=u64, code=u32, length=i64, flags=u32)
+cdef u64 read_options(const u8[::1] data, i64 at, i64 end, bint big_endian, bint ours) noexcept
+cdef u64 wide(u64 value) noexcept
 
 @cython.locals(value=u32, digit=u32)
 cdef u32 read_gso_size(const u8[::1] data, i64 at, i64 end) noexcept
-@cython.locals(a=u32, b=u32, c=u32, d=u32)
+@cython.locals(a=u32, b=u32, c=u32, d=u32, value=u32)
 cdef u32 octets32(const u8[::1] data, i64 at, bint big_endian) noexcept
 @cython.locals(a=u32, b=u32)
 cdef u32 octets16(const u8[::1] data, i64 at, bint big_endian) noexcept

@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING, BinaryIO, Final, Protocol
 
 from analyzer.capture import compression, pcap, pcapng
-from analyzer.capture.feed import StreamFeed, open_feed
+from analyzer.capture.feed import Feed, FileOctets
 from analyzer.capture.pcap import PcapReader
 from analyzer.capture.pcapng import PcapngReader
 from analyzer.errors import InputError
@@ -18,7 +18,6 @@ from analyzer.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from analyzer.capture.feed import Feed
     from analyzer.model.frames import CaptureInterface, RawFrames
     from analyzer.model.identity import GuestIdentity
     from analyzer.model.window import CaptureWindow
@@ -91,15 +90,15 @@ _MAGIC_OCTETS: Final = 16
 def open_capture(file: BinaryIO | int, name: str) -> FrameSource:
     """Give the reader that fits what ``file`` (an open file, or a descriptor that is taken over) begins with.
 
-    Reads forward only, so a pipe will do; a regular uncompressed file is mapped, unless it is being written just now.
+    Reads forward only, so a pipe will do.
     ``name`` is what messages call it. Raises InputError where it is no capture, naming what it is where that is known.
     """
     opened = os.fdopen(file, "rb", buffering=0) if isinstance(file, int) else file
-    feed = open_feed(opened)
+    feed = Feed(FileOctets(opened), opened)
     try:
         packed = compression.unpacker(feed)
         if packed is not None:
-            feed = StreamFeed(packed, feed)
+            feed = Feed(packed, feed)
         return _reader(feed, name, packed.kind if packed else None)
     except BaseException:
         feed.close()
