@@ -2,6 +2,6 @@
 
 from analyzer.compare.comparison import Comparison, Verdict
 from analyzer.compare.judgement import judge
-from analyzer.compare.windows import WindowCounts
+from analyzer.compare.windows import WindowCounts, window_counts
 
-__all__ = ["Comparison", "Verdict", "WindowCounts", "judge"]
+__all__ = ["Comparison", "Verdict", "WindowCounts", "judge", "window_counts"]

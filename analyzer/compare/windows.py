@@ -12,14 +12,21 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from analyzer.model.addresses import format_mac
-from analyzer.model.classes import CLASS_COUNT
+from analyzer.model.classes import CLASS_COUNT, DirectionSource
 
 if TYPE_CHECKING:
     from analyzer.model.frames import I64
+    from analyzer.model.window import CaptureWindow
+    from analyzer.report.report import Report
 
 LOSS_LIMIT: Final = 0.001
 """The share of frames lost by the kernel above which a window is not compared: losses come in bursts, as floods
 do."""
+
+MAX_BINS: Final = 4096
+"""Bins of a window that are compared at the most; longer windows get wider ones."""
+
+_NS_PER_S: Final = 1_000_000_000
 
 ADDRESSES_OCTETS: Final = 12
 """What a frame must keep to be classified: both MAC addresses (IEEE 802.3-2022, 3.1.1)."""
@@ -59,13 +66,58 @@ class WindowCounts:
         return int(self.counts[:, 0].sum())
 
 
+def window_counts(report: Report) -> WindowCounts:
+    """Give what a comparison needs of ``report``; several windows count as one, without the gaps between them."""
+    windows = report.windows
+    starts = [window.start_ns for window in windows if window.start_ns is not None]
+    ends = [window.end_ns for window in windows if window.end_ns is not None]
+    bin_s, bins = _whole_bins(report)
+    return WindowCounts(
+        counts=report.counts,
+        duration_s=report.duration_s,
+        macs=report.identity.macs,
+        bins=bins,
+        bin_s=float(bin_s),
+        start_ns=min(starts, default=None),
+        end_ns=max(ends, default=None),
+        frames_lost=report.frames_lost,
+        snaplen=min((window.snaplen for window in windows if window.snaplen), default=0),
+        direction_source=str(report.direction_source),
+        stopped_early="; ".join(window.stopped_early for window in windows if window.stopped_early) or None,
+    )
+
+
+def _whole_bins(report: Report) -> tuple[int, I64]:
+    """Give the width in seconds and the frames of all bins that lie in a window entirely, those without a frame too."""
+    bin_s = report.timeline.bin_s
+    while True:
+        spans = [_bins_within(window, bin_s * _NS_PER_S) for window in report.windows]
+        if sum(map(len, spans)) <= MAX_BINS:
+            break
+        bin_s *= 2
+    counted: dict[int, I64] = {}
+    for number, counts in report.timeline.bins:
+        wide = number * report.timeline.bin_s // bin_s
+        counted[wide] = counted.get(wide, 0) + np.array(counts[::2], np.int64)
+    none = np.zeros(CLASS_COUNT, np.int64)
+    rows = [counted.get(number, none) for span in spans for number in span]
+    return bin_s, np.array(rows, np.int64).reshape(-1, CLASS_COUNT)
+
+
+def _bins_within(window: CaptureWindow, width_ns: int) -> range:
+    if window.start_ns is None or window.end_ns is None:
+        return range(0)
+    return range(-(-window.start_ns // width_ns), window.end_ns // width_ns)
+
+
 def obstacles(before: WindowCounts, after: WindowCounts) -> tuple[str, ...]:
     """Give the reasons why the two windows cannot be compared; none means that they can."""
     reasons = [*_own_obstacles("before", before), *_own_obstacles("after", after)]
     if set(before.macs) != set(after.macs):
         old, new = (", ".join(map(format_mac, sorted(window.macs))) or "none" for window in (before, after))
         reasons.append(f"they are of different guests: MAC addresses {old} before, {new} after")
-    if before.direction_source != after.direction_source:
+    sources = {before.direction_source, after.direction_source}
+    if DirectionSource.SOURCE_MAC in sources and len(sources) > 1:  # the two others tell the same, live and in files
         reasons.append(
             f"the direction was known from {before.direction_source} before and {after.direction_source} after"
         )

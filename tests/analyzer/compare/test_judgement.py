@@ -263,6 +263,10 @@ def test_windows_that_cannot_be_compared_are_refused(
     assert all(row.before is None and row.ratio is None for row in comparison.classes)
 
 
+def test_the_direction_of_a_live_window_and_of_a_file_of_ours_tell_the_same() -> None:
+    assert not judge(BEFORE, replace(AFTER, direction_source="epb_flags")).refusals
+
+
 def test_a_refused_window_before_does_not_spoil_what_the_meter_shows() -> None:
     comparison = judge(replace(BEFORE, frames_lost=500), AFTER, OFFERED, DELIVERED)
 
