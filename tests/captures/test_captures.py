@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -11,7 +10,7 @@ import sys
 import tomllib
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,23 +23,10 @@ from analyzer.model.classes import DirectionSource, FrameClass
 from analyzer.model.frames import FrameFlag
 from analyzer.model.identity import GuestIdentity, Provenance
 
-if TYPE_CHECKING:
-    from types import ModuleType
-
 CAPTURES = Path(__file__).parents[2] / "captures"
 MANIFEST: list[dict[str, Any]] = tomllib.loads((CAPTURES / "MANIFEST.toml").read_text())["capture"]
 ETHERNET = [entry for entry in MANIFEST if entry["linktype"] == 1]
 FIELDS = ("eth.dst", "eth.src", "frame.len", "frame.packet_flags_direction", "frame.packet_flags_reception_type")
-
-
-def make_captures() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_captures", CAPTURES / "make_captures.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["make_captures"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
 
 
 def content(path: Path) -> bytes:
@@ -77,7 +63,7 @@ def class_by_rule(dst: str, src: str, mac: str) -> str:
 
 
 def test_made_again_the_captures_are_the_same(tmp_path: Path) -> None:
-    make_captures().main(tmp_path)
+    subprocess.run([sys.executable, str(CAPTURES / "make_captures.py"), str(tmp_path)], check=True, capture_output=True)
 
     made = {path.name: content(path) for path in tmp_path.iterdir()}
     assert made == {name: content(CAPTURES / name) for name in made}
