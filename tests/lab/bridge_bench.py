@@ -51,10 +51,11 @@ class BridgeBench:
         os.close(self._outside)
 
     def plug(self, port: str, end: str) -> None:
-        """Put a veth pair on the bridge."""
+        """Put a veth pair on the bridge; the bridge forwards to it when this returns."""
         run("ip", "link", "add", end, "type", "veth", "peer", "name", port)
-        run("ip", "link", "set", port, "master", BRIDGE, "up")
         run("ip", "link", "set", end, "up")
+        run("ip", "link", "set", port, "master", BRIDGE, "up")
+        wait_until(lambda: " state forwarding " in run("bridge", "link", "show", "dev", port), f"{port} forwarding")
 
     def send(self, end: str, frames: Iterable[bytes]) -> None:
         """Send frames out of one end, in order."""
