@@ -17,6 +17,8 @@ from analyzer.host.interface_names import checked_interface_name
 from analyzer.host.programs import ProgramFailedError, program_path, run_program
 from analyzer.host.rule_listings import Backend, KernelRule, read_nft_table, read_save
 
+__all__ = ["Backend", "KernelRule", "KernelRules", "join_rules", "kernel_rules"]
+
 _SAVE_PROGRAMS: Final = ("ebtables", "iptables", "ip6tables")
 
 _NFT_BACKEND_TABLES: Final = ("libvirt_nwfilter_ethernet", "libvirt_nwfilter_inet")
