@@ -179,10 +179,11 @@ def decode_headers(  # noqa: PLR0917 - one parameter a column
         ethertype[i] = be16(data, at)
         at += 2
         if ethertype[i] < _ETHERTYPE_MIN:
-            ethertype[i] = 0
-            if is_snap(data, at, end):
+            if ethertype[i] >= _SNAP_OCTETS and is_snap(data, at, end):
                 ethertype[i] = be16(data, at + 6)
                 at += _SNAP_OCTETS
+            else:
+                ethertype[i] = 0
         if at < end:
             network[i] = at - start
 
@@ -242,8 +243,8 @@ def is_tpid(value: int) -> bool:
 
 
 def is_snap(data: Column, at: int, end: int) -> bool:
-    """Say whether a SNAP header whose OUI is 0 lies at ``at``: RFC 1042 (the ethertype follows it)."""
-    return at + _SNAP_OCTETS <= end and be48(data, at) == _SNAP_OF_ETHERTYPE
+    """Say whether a SNAP header whose OUI is 0 and the ethertype behind it lie at ``at``: RFC 1042."""
+    return at + _SNAP_OCTETS <= end and be48(data, at) == _SNAP_OF_ETHERTYPE and be16(data, at + 6) >= _ETHERTYPE_MIN
 
 
 def behind_transport(data: Column, at: int, end: int, ethertype: int) -> int:

@@ -12,15 +12,15 @@ cdef int _FRAGMENT, _OPTIONS, _HAS_ARP, _HAS_LLC, _HAS_STP, _SERVICE_ARP, _SERVI
 cdef int _SERVICE_ICMPV6, _SERVICE_ND, _SERVICE_IGMP, _SERVICE_MLD, _SERVICE_DHCP, _SERVICE_DHCPV6, _SERVICE_VRRP
 cdef int _SERVICE_STP, _SERVICE_LLDP, _IPV4, _ARP, _RARP, _IPV6, _LLDP, _ICMP, _IGMP, _TCP, _UDP, _DCCP, _ICMPV6
 cdef int _VRRP, _SCTP, _UDPLITE, _HOP_BY_HOP, _ROUTING, _FRAGMENT_HEADER, _AUTHENTICATION, _DESTINATION
-cdef int _VERSION_4, _VERSION_6, _IPV4_OCTETS, _IPV6_OCTETS, _TCP_OCTETS, _TCP_WORDS, _UDP_OCTETS, _MAC_OCTETS
+cdef int _HEADER_OCTETS, _TAG_OCTETS, _SNAP_OCTETS, _VERSION_4, _VERSION_6, _IPV4_OCTETS, _IPV6_OCTETS, _TCP_OCTETS, _TCP_WORDS, _UDP_OCTETS, _MAC_OCTETS
 cdef int _IPV4_ADDRESS_OCTETS, _BRIDGE_SAP, _UNNUMBERED_INFORMATION, _ROUTER_SOLICITATION, _REDIRECT, _MLD_QUERY
-cdef int _MLD_DONE, _MLD2_REPORT
+cdef int _MLD_DONE, _MLD2_REPORT, _AUTHENTICATION_OCTETS
 
 cdef bint is_extension(int protocol) noexcept
 
 @cython.final
 cdef class NetworkWalk:
-    cdef const u8[::1] data
+    cdef const u8[::1] data, tags
     cdef const long long[::1] offsets, rows
     cdef const u32[::1] captured, tag, octets
     cdef const int[::1] network
@@ -33,7 +33,7 @@ cdef class NetworkWalk:
     cdef u32[::1] arp_spa, arp_tpa
     cdef Py_ssize_t i, start, kept, wire
 
-    @cython.locals(i=Py_ssize_t, row=Py_ssize_t)
+    @cython.locals(i=Py_ssize_t, row=Py_ssize_t, at=Py_ssize_t, header=Py_ssize_t)
     cpdef void run(self) noexcept
     cdef void frame(self, Py_ssize_t at, int ethertype) noexcept
     @cython.locals(i=Py_ssize_t, hlen=int, plen=int, sender=Py_ssize_t, target=Py_ssize_t)

@@ -70,6 +70,9 @@ _FRAGMENT_HEADER = 44
 _AUTHENTICATION = 51
 _DESTINATION = 60
 
+_HEADER_OCTETS = 14
+_TAG_OCTETS = 4
+_SNAP_OCTETS = 8
 _VERSION_4 = 4
 _VERSION_6 = 6
 _IPV4_OCTETS = 20
@@ -77,6 +80,7 @@ _IPV6_OCTETS = 40
 _TCP_OCTETS = 20
 _TCP_WORDS = 5
 _UDP_OCTETS = 8
+_AUTHENTICATION_OCTETS = 12  # RFC 4302, 2.2
 _MAC_OCTETS = 6
 _IPV4_ADDRESS_OCTETS = 4
 _BRIDGE_SAP = 0x42  # IEEE 802.1D-2004, table 7-9
@@ -103,6 +107,7 @@ class NetworkWalk:
         self.tag: Column = column(raw.tag)
         self.network: Column = column(batch.network)
         self.ethertype: Column = column(batch.ethertype)
+        self.tags: Column = column(batch.tags)
         self.octets: Column = column(batch.octets)
         self.rows: Column = column(result.rows)
         self.flags: Column = column(result.flags)
@@ -140,16 +145,25 @@ class NetworkWalk:
         self.wire = 0
 
     def run(self) -> None:
-        """Decode each chosen frame of which anything above the link layer was kept."""
+        """Decode each chosen frame of which anything above the link layer was kept.
+
+        An 802.3 frame ends where its length field says; padding follows (IEEE 802.3-2018, 3.2.6 and 3.2.7).
+        """
         for i in range(self.rows.shape[0]):
             row = self.rows[i]
-            if self.network[row] < 0 or self.offsets[row] < 0:
+            if not _HEADER_OCTETS <= self.network[row] < self.captured[row] or self.offsets[row] < 0:
                 continue
             self.i = i
             self.start = self.offsets[row]
             self.kept = min(self.start + self.captured[row], self.data.shape[0])
-            self.wire = self.start + self.octets[row] - (4 if self.tag[row] else 0)
-            self.frame(self.start + self.network[row], self.ethertype[row])
+            self.wire = self.start + self.octets[row] - (_TAG_OCTETS if self.tag[row] else 0)
+            at = self.start + self.network[row]
+            header = _HEADER_OCTETS + _TAG_OCTETS * (self.tags[row] - (1 if self.tag[row] else 0))
+            if self.ethertype[row] == 0:
+                self.wire = self.packet_end(at + self.be16(at - 2))
+            elif self.network[row] == header + _SNAP_OCTETS:
+                self.wire = self.packet_end(at - _SNAP_OCTETS + self.be16(at - _SNAP_OCTETS - 2))
+            self.frame(at, self.ethertype[row])
 
     def frame(self, at: int, ethertype: int) -> None:
         """Decode the network header at ``at``."""
@@ -269,6 +283,8 @@ class NetworkWalk:
                     self.flags[i] |= _FRAGMENT
             elif protocol == _AUTHENTICATION:
                 size = 4 * (self.data[at + 1] + 2)
+                if size < _AUTHENTICATION_OCTETS:
+                    self.flags[i] |= _NETWORK_MALFORMED
             else:
                 size = 8 * (self.data[at + 1] + 1)
             protocol = self.protocol[i] = self.data[at]

@@ -18,6 +18,7 @@ from analyzer.model.frames import CaptureInterface, FrameBatch, FrameFlag, RawFr
 from analyzer.model.identity import GuestIdentity, Provenance
 from analyzer.model.network import NetworkBatch
 from tests.interpreted import is_compiled, load_interpreted
+from tests.property.scapy_frames import MUTATED
 from tests.raw_frames import raw_frames
 
 MACS = st.sampled_from(
@@ -35,7 +36,7 @@ def headed(dst: int, src: int, kind: int, chunks: list[bytes], rest: bytes) -> b
 
 HEADED = st.builds(headed, MACS, MACS, TYPES, st.lists(CHUNKS, max_size=5), st.binary(max_size=64))
 CUT = st.builds(lambda frame, kept: frame[:kept], HEADED, st.integers(0, 24))
-FRAMES = st.one_of(HEADED, st.binary(max_size=80), CUT)
+FRAMES = st.one_of(HEADED, st.binary(max_size=80), CUT, MUTATED)
 INTERFACES = (CaptureInterface(), CaptureInterface(linktype=113))
 
 
