@@ -38,7 +38,8 @@ class Host:
 
     def ping(self, target: str, count: int = 3, deadline_s: int = 10) -> int:
         """How many answers the host gets to `count` echo requests, ARP or neighbour discovery included."""
-        done = self.run("busybox", "ping", "-i", "0.2", "-c", str(count), "-w", str(deadline_s), target)
+        limits = ("-c", str(count), "-i", "0.2", "-W", str(deadline_s), "-w", str(deadline_s))
+        done = self.run("busybox", "ping", *limits, target)
         found = re.search(r"(\d+) packets received", done.stdout)
         return int(found.group(1)) if found else 0
 

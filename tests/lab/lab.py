@@ -59,7 +59,8 @@ def missing() -> str | None:
 class Lab:
     """A running lab; `up` and `down`, or a with statement, bound its life."""
 
-    def __init__(self) -> None:
+    def __init__(self, purpose: str = "own") -> None:
+        self._purpose = purpose  # shown in the process list
         self.uri = layout.URI
         self.guests = {name: Guest(self, address) for name, address in layout.GUESTS.items()}
         self.hosts = {name: Host(self, address) for name, address in layout.HOSTS.items()}
@@ -106,11 +107,16 @@ class Lab:
             self._keeper = None
         self.init_pid = 0
 
+    def wait(self) -> None:
+        """Wait until the lab ends, by whatever hand."""
+        if self._keeper is not None:
+            self._keeper.wait()
+
     def _start_init(self) -> None:
         lifeline, self._lifeline = os.pipe()
         reports, reports_end = os.pipe()
         try:
-            command = python_command("inside", f"nwscan-lab-{os.getpid()}-{id(self):x}", lifeline, reports_end)
+            command = python_command("inside", f"nwscan-lab-{self._purpose}", lifeline, reports_end)
             self._keeper = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
