@@ -171,7 +171,7 @@ def read_nft_table(text: str, tap: str) -> tuple[KernelRule, ...]:
                 words, target = entered
                 entry = replace(rule, text=words or rule.text, target=target)
                 found.append((_DIRECTION_OF_HOOK[hooks[chain]], entry))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (LookupError, ValueError, TypeError, AttributeError, StopIteration, RecursionError) as error:
         raise InputError(f"cannot read nft's answer: {error!r}", "nft -j list table bridge", _BY_HAND) from error
     return tuple(_reached(table, chains, found))
 
