@@ -1,0 +1,48 @@
+# The doors of the project; `make` alone lists them. YES=1 agrees to what setup wants to install.
+PYTHON := .venv/bin/python
+PYTEST := $(PYTHON) -m pytest
+CODE := analyzer generator nwscan
+NOTEBOOKS := $(wildcard notebooks/*.py)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test quick lint lab lab-shell bench docs clean
+
+help:  ## list the doors
+	@echo "make DOOR, where DOOR is one of:"
+	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+setup:  ## install what is missing: Debian packages (asks first), .venv, the compiled modules, a kernel for the lab
+	@python3 tools/prepare.py
+
+demo: setup  ## the whole job, typed in a lab: a real guest, a flood, a filter, the proof, the way back
+	@$(PYTHON) -m tests.lab demo
+
+test: setup lint  ## everything: lint, all tests, the lab, coverage
+	@$(PYTEST) --cov --cov-report=term
+
+quick: setup  ## the tests without the lab and the slow ones
+	@$(PYTEST) -q -m "not lab and not slow"
+
+lint: setup  ## ruff, mypy, the layers and doors of the packages
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m mypy
+	@$(PYTHON) -m mypy tests/lab tests/conftest.py tools
+	@.venv/bin/lint-imports
+
+lab: setup  ## bring a lab up and keep it until Ctrl-C; lab-shell in another terminal enters it
+	@$(PYTHON) -m tests.lab up
+
+lab-shell: setup  ## a shell inside a lab, to look around
+	@$(PYTHON) -m tests.lab shell
+
+bench: setup  ## the benchmarks, beside the tools people use
+	@for script in $(sort $(wildcard benchmarks/*.py)); do echo "== $$script"; $(PYTHON) $$script || exit 1; done
+
+docs: setup  ## write the documents that are generated from the code
+	@NWSCAN_REGENERATE=1 $(PYTEST) -q -k generated
+
+clean:  ## remove what was built and fetched
+	@rm -rf .venv .lab build dist *.egg-info .coverage* .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	@find $(CODE) captures tests tools -name __pycache__ -prune -exec rm -rf {} +
+	@find $(CODE) \( -name '*.so' -o -name '*.c' \) -delete

@@ -1,0 +1,46 @@
+"""What all tests share: where everything has to run, a test that skips fails the run."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+
+def requires_all() -> bool:
+    """Say whether this run may skip nothing: in CI, and wherever NWSCAN_REQUIRE_ALL=1 asks for it."""
+    return os.environ.get("CI") == "true" or os.environ.get("NWSCAN_REQUIRE_ALL") == "1"
+
+
+class SkipsFail:
+    """Collects what was skipped, and turns it into a failed run."""
+
+    def __init__(self) -> None:
+        self.reasons: dict[str, str] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._collect(report)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        self._collect(report)
+
+    def _collect(self, report: pytest.TestReport | pytest.CollectReport) -> None:
+        if report.skipped and not hasattr(report, "wasxfail"):
+            text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+            self.reasons[report.nodeid] = text.removeprefix("Skipped: ")
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self.reasons and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self.reasons:
+            terminalreporter.section("skipped where nothing may skip", red=True)
+            for name, reason in sorted(self.reasons.items()):
+                terminalreporter.line(f"FAILED {name}: skipped: {reason}", red=True)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if requires_all():
+        config.pluginmanager.register(SkipsFail(), "skips-fail")

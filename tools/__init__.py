@@ -1,0 +1,1 @@
+"""What makes a machine ready for the project: run by make, never by nwscan."""
