@@ -7,11 +7,14 @@ from pathlib import Path
 
 import numpy as np
 from Cython.Build import cythonize
-from setuptools import Extension, setup
+from setuptools import Extension, find_packages, setup
 
 HOT = sorted(path.with_suffix(".py") for top in ("analyzer", "generator") for path in Path(top).rglob("*.pxd"))
 
 setup(
+    # the samples lie at the top of the repository and are installed inside nwscan: one source, no copy
+    packages=[*find_packages(include=["analyzer*", "generator*", "nwscan*"]), "nwscan.captures"],
+    package_dir={"nwscan.captures": "captures"},
     ext_modules=cythonize(
         [
             Extension(

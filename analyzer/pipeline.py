@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class Consumer(Protocol):
     """What else wants to see each batch with the class of each of its frames."""
 
-    def add(self, batch: FrameBatch, classes: U8) -> None:
+    def add(self, batch: FrameBatch, classes: U8) -> object:
         """Take one batch of n frames and their n classes; both hold only until the call returns."""
 
 

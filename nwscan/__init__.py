@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from nwscan.version import VERSION as __version__
+from nwscan import version
 
 _VERBS: Final = {
     "analyze": "nwscan.api.measure",
@@ -18,6 +18,8 @@ _VERBS: Final = {
     "suggest": "nwscan.api.change",
     "verify": "nwscan.api.prove",
 }
+
+__version__ = version.VERSION
 
 __all__ = ["__version__", *sorted(_VERBS)]  # noqa: PLE0604 the verbs are names of functions
 

@@ -33,7 +33,7 @@ class TapRow:
 
 
 def list_taps(settings: Settings | None = None) -> tuple[TapRow, ...]:
-    """Give every tap of a running guest, in the order of guests and cards. Raises HostError where libvirt does not answer."""
+    """Give every tap of a running guest, by guest and card. Raises HostError where libvirt does not answer."""
     settings = settings or Settings()
     ports = {port.name: port for port in bridge.all_ports()}
     with LibvirtReader(settings.uri) as libvirt:
@@ -143,7 +143,9 @@ def _compiled() -> Check:
     path = str(decode.__file__)
     is_fine = not path.endswith(".py")
     found = "compiled" if is_fine else "running uncompiled"
-    return Check("hot modules", is_fine, found, "" if is_fine else "install a built wheel, or: pip install -e .", "speed")
+    return Check(
+        "hot modules", is_fine, found, "" if is_fine else "install a built wheel, or: pip install -e .", "speed"
+    )
 
 
 _CAP_NET_ADMIN: Final = 12
@@ -173,7 +175,11 @@ def _libvirt(settings: Settings) -> tuple[bool, str, str]:
     with LibvirtReader(settings.uri) as libvirt:
         guests = {card.identity.uuid for card in libvirt.cards()}
         filters = libvirt.filter_names()
-        return True, f"libvirt {libvirt.version()} at {settings.uri}: {len(guests)} guests, {len(filters)} nwfilters", ""
+        return (
+            True,
+            f"libvirt {libvirt.version()} at {settings.uri}: {len(guests)} guests, {len(filters)} nwfilters",
+            "",
+        )
 
 
 def _schema() -> tuple[bool, str, str]:

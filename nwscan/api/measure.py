@@ -7,7 +7,7 @@ import sys
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from analyzer.errors import InputError, UsageError
 from analyzer.model.addresses import format_mac
@@ -18,10 +18,13 @@ from nwscan.worker import parent
 from nwscan.worker.messages import Analyze, Candidate, Candidates, Capture, CardCapture, Measured, Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from analyzer.model.identity import GuestIdentity
     from analyzer.report.report import Report
+
+
+_CANDIDATES_SHOWN: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +226,3 @@ def _whose(candidates: tuple[Candidate, ...], where: str, *, guess: bool) -> Usa
     return UsageError(
         f"{told}; unicast MACs in the capture: {listed or 'none'}", where, "name the guest's card with --mac"
     )
-
-
-_CANDIDATES_SHOWN = 10

@@ -15,7 +15,7 @@ GUEST_MAC = "52:54:00:00:00:01"
 
 @click.command(epilog="Example: nwscan demo")
 def demo() -> int:
-    """Show the whole job on bundled captures: measure, suggest, predict, compare. No root, no libvirt, nothing changed."""
+    """Show the whole job on bundled captures: measure, suggest, predict, compare. Nothing is changed."""
     with ExitStack() as stack:
         samples = stack.enter_context(as_file(files("nwscan.captures")))
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="nwscan-demo-")))
@@ -27,7 +27,9 @@ def demo() -> int:
         _type("suggest", "--from", str(before), *said)
         _tell("The same traffic, captured behind that filter.")
         _type("analyze", str(after), *said, "-o", str(folder / "after.json"))
-        _tell("Before against after. Two captures alone prove no cause: on a host, verify also counts what was offered.")
+        _tell(
+            "Before against after. Two captures alone prove no cause: on a host, verify also counts what was offered."
+        )
         _type("verify", "--before", str(folder / "before.json"), "--after", str(folder / "after.json"))
     _tell("On a hypervisor: nwscan list, then nwscan suggest --apply GUEST.")
     return 0

@@ -6,10 +6,10 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from analyzer.model.classes import FrameClass
+from nwscan.render.console import console
 from nwscan.render.text import count, short, visible
 
 if TYPE_CHECKING:
@@ -46,19 +46,19 @@ class _Bar:
 
 @contextmanager
 def _shown(label: str, total_s: float | None) -> Iterator[_Bar]:
-    console = Console(stderr=True)
+    out = console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(20), TextColumn("{task.fields[told]}"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as bar:
         yield _Bar(bar, label, total_s)
 
 
 @contextmanager
 def capture_progress(taps: str, duration_s: float | None) -> Iterator[_Bar]:
     """Show how a capture goes; one plain line where stderr is no terminal."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
+    out = console(stderr=True)
+    if not out.is_terminal:
         until = "until interrupted" if duration_s is None else f"for {duration_s:g} s"
-        console.print(f"capturing on {visible(taps)} {until}", markup=False, highlight=False, soft_wrap=True)
+        out.print(f"capturing on {visible(taps)} {until}", soft_wrap=True)
     with _shown(taps, duration_s) as bar:
         yield bar
 

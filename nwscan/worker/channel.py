@@ -33,7 +33,7 @@ class Channel(Generic[Message]):
 
     def __init__(self, sock: socket.socket, incoming: object) -> None:
         self._sock = sock
-        self._decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(incoming)  # type: ignore[call-overload]
+        self._decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(incoming)
         self._encoder = msgspec.msgpack.Encoder()
 
     def fileno(self) -> int:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from analyzer.capture.source import open_capture
-from analyzer.pipeline import Measurement
-from generator.evaluate.prediction import PredictionBuilder
+from generator.evaluate.prediction import PredictionBuilder, to_document
 from generator.evaluate.program import instantiate
 from generator.nwfilter.xml import read_filter
 from nwscan.worker.messages import Predicted, Progress
-from nwscan.worker.reading import direction_of
+from nwscan.worker.reading import measurement_of, open_source
 
 if TYPE_CHECKING:
     from nwscan.worker.child import Link
@@ -24,17 +21,12 @@ def predict(request: Predict, descriptors: list[int], link: Link) -> Predicted:
     """Run the filter over the file's frames; nothing is applied anywhere."""
     filters = [read_filter(text).filter for text in request.filters]
     program = instantiate(filters[0], {known.name: known for known in filters}, request.variables)
-    source = open_capture(cast("BinaryIO", os.fdopen(descriptors[0], "rb")), request.name)
+    source = open_source(descriptors[0], request.name)
     builder = PredictionBuilder(program)
-    measurement = Measurement(
-        request.identity,
-        direction_of(source, request.captured_on),
-        captured_on_guest=request.captured_on == "guest" and not source.has_direction,
-        consumers=(builder,),
-    )
+    measurement = measurement_of(source, request.identity, request.captured_on, consumers=(builder,))
     for raw in source.batches():
         measurement.add(raw)
         if link.progress(lambda: Progress(measurement.frames, measurement.class_frames(), None)):
             break
     source.close()
-    return Predicted(msgspec.json.encode(builder.finish().to_document()))
+    return Predicted(msgspec.json.encode(to_document(builder.finish())))

@@ -21,6 +21,7 @@ from nwscan.worker.messages import Candidate, Candidates, Measured, Progress
 if TYPE_CHECKING:
     from analyzer.capture.source import FrameSource
     from analyzer.model.identity import GuestIdentity
+    from analyzer.pipeline import Consumer
     from analyzer.report.report import Report
     from nwscan.worker.child import Link
     from nwscan.worker.messages import Analyze
@@ -68,10 +69,12 @@ def direction_of(source: FrameSource, captured_on: str | None) -> DirectionSourc
     return DirectionSource.EPB_FLAGS if trusted else DirectionSource.SOURCE_MAC
 
 
-def measurement_of(source: FrameSource, identity: GuestIdentity, captured_on: str | None) -> Measurement:
+def measurement_of(
+    source: FrameSource, identity: GuestIdentity, captured_on: str | None, consumers: tuple[Consumer, ...] = ()
+) -> Measurement:
     """Give the measurement that fits a file."""
     on_guest = captured_on == "guest" and not source.has_direction
-    return Measurement(identity, direction_of(source, captured_on), captured_on_guest=on_guest)
+    return Measurement(identity, direction_of(source, captured_on), captured_on_guest=on_guest, consumers=consumers)
 
 
 def progress_of(source: FrameSource, measurement: Measurement) -> Progress:

@@ -1,0 +1,260 @@
+"""What was done and what was there before, on disk before it happens.
+
+One file a change, in a folder of its own: first line the plan, then one line an event, each written and flushed to
+the disk before the next thing happens. A line that was cut by a crash is no event. The file says at any point what may
+have been done, and what undoes it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import stat
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final, Literal
+
+import msgspec
+
+from analyzer.errors import HostError, InputError
+from generator.deploy.plan import Plan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SCHEMA: Final = "nwscan.journal/1"
+SIZE_LIMIT: Final = 32 * 1024 * 1024
+
+_NAME = re.compile(r"\d{8}T\d{12}Z-[0-9a-f]{8}\.journal")
+_LOCK: Final = "lock"
+
+
+class State(StrEnum):
+    """Where a change stands."""
+
+    PLANNED = "planned"
+    """Written down; nothing was done."""
+    APPLYING = "applying"
+    """Steps were begun: interrupted, unless a process is at it now."""
+    APPLIED = "applied"
+    CONFIRMED = "confirmed"
+    UNDOING = "undoing"
+    UNDONE = "undone"
+
+
+class Header(msgspec.Struct, frozen=True):
+    """The first line."""
+
+    schema: Literal["nwscan.journal/1"]
+    created: str
+    plan: Plan
+
+
+class Event(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One further line: a step about to be done, a step about to be undone, or the state reached."""
+
+    at: str
+    event: Literal["begin", "undo", "state"]
+    step: int | None = None
+    state: State | None = None
+    why: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JournalRecord:
+    """A change as its file tells it."""
+
+    path: Path
+    created: str
+    plan: Plan
+    events: tuple[Event, ...]
+
+    @property
+    def state(self) -> State:
+        """The state that the last events tell of."""
+        for event in reversed(self.events):
+            if event.state is not None:
+                return event.state
+            return State.APPLYING if event.event == "begin" else State.UNDOING
+        return State.PLANNED
+
+    @property
+    def begun(self) -> int:
+        """How many steps may have been done."""
+        return max(
+            (event.step + 1 for event in self.events if event.event == "begin" and event.step is not None), default=0
+        )
+
+    @property
+    def applied_at_ns(self) -> int | None:
+        """When it was applied, in ns since the epoch; None where it never was."""
+        for event in self.events:
+            if event.state is State.APPLIED:
+                return int(datetime.fromisoformat(event.at).timestamp() * 1e9)
+        return None
+
+    @property
+    def is_in_force(self) -> bool:
+        """Say whether something of it may be on the host."""
+        return self.begun > 0 and self.state is not State.UNDONE
+
+
+class Journal:
+    """The journal in a folder, readable by its owner alone."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Be the only one on this host that changes guests. Raises HostError where another process is at it."""
+        self._make_folder()
+        descriptor = os.open(self._folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(descriptor)
+            raise HostError(
+                "another nwscan is changing guests", str(self._folder / _LOCK), "wait for it to end, then try again"
+            ) from error
+        try:
+            yield
+        finally:
+            os.close(descriptor)
+
+    def create(self, plan: Plan) -> JournalRecord:
+        """Write down a plan; nothing of it has been done yet."""
+        self._make_folder()
+        now = _now()
+        stamp = datetime.fromisoformat(now).strftime("%Y%m%dT%H%M%S%fZ")
+        path = self._folder / f"{stamp}-{os.urandom(4).hex()}.journal"
+        header = msgspec.json.encode(Header("nwscan.journal/1", now, plan)) + b"\n"
+        with self._writing(path):
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            try:
+                _write_all(descriptor, header)
+            finally:
+                os.close(descriptor)
+            _sync_folder(self._folder)
+        return JournalRecord(path, now, plan, ())
+
+    def begin(self, record: JournalRecord, step: int) -> JournalRecord:
+        """Write down that a step is about to be done."""
+        return self._append(record, Event(_now(), "begin", step=step))
+
+    def undo(self, record: JournalRecord, step: int) -> JournalRecord:
+        """Write down that a step is about to be undone."""
+        return self._append(record, Event(_now(), "undo", step=step))
+
+    def reach(self, record: JournalRecord, state: State, why: str | None = None) -> JournalRecord:
+        """Write down the state reached."""
+        return self._append(record, Event(_now(), "state", state=state, why=why))
+
+    def records(self) -> tuple[JournalRecord, ...]:
+        """Give every change, oldest first. Raises InputError for a file that is no journal."""
+        if not self._folder.is_dir():
+            return ()
+        paths = sorted(path for path in self._folder.iterdir() if _NAME.fullmatch(path.name))
+        return tuple(record for record in map(_read, paths) if record is not None)
+
+    def in_force(self, guest: str | None = None) -> tuple[JournalRecord, ...]:
+        """Give the changes of a guest (by uuid; None: of all) that are on the host or may be, newest first."""
+        records = [record for record in self.records() if record.is_in_force]
+        return tuple(reversed([record for record in records if guest is None or record.plan.guest == guest]))
+
+    def interrupted(self) -> tuple[JournalRecord, ...]:
+        """Give the changes that were neither finished nor undone."""
+        return tuple(record for record in self.in_force() if record.state in {State.APPLYING, State.UNDOING})
+
+    def _append(self, record: JournalRecord, event: Event) -> JournalRecord:
+        with self._writing(record.path):
+            descriptor = os.open(record.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+            try:
+                _end_at_line(descriptor)
+                _write_all(descriptor, msgspec.json.encode(event) + b"\n")
+            finally:
+                os.close(descriptor)
+        return JournalRecord(record.path, record.created, record.plan, (*record.events, event))
+
+    def _make_folder(self) -> None:
+        with self._writing(self._folder):
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    @contextmanager
+    def _writing(self, path: Path) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise HostError(
+                f"cannot write the journal: {error.strerror}",
+                str(path),
+                "make room, or name another folder with --state",
+            ) from error
+
+
+def _now() -> str:
+    return datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="microseconds")
+
+
+def _write_all(descriptor: int, octets: bytes) -> None:
+    rest = memoryview(octets)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+    os.fsync(descriptor)
+
+
+def _end_at_line(descriptor: int) -> None:
+    """Go to the end of the last whole line and cut what a crash left behind it."""
+    size = os.fstat(descriptor).st_size
+    tail = os.pread(descriptor, min(size, SIZE_LIMIT), 0)
+    end = tail.rfind(b"\n") + 1
+    if end < size:
+        os.ftruncate(descriptor, end)
+    os.lseek(descriptor, end, os.SEEK_SET)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+_HINT: Final = "it was damaged or is not nwscan's: look at it, and move it away only if nothing of it is in force"
+
+
+def _read(path: Path) -> JournalRecord | None:
+    """Read one file: it must be the owner's own, since it says what root is to do.
+
+    None where a crash cut its very first line: then nothing was done.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            if status.st_uid != os.geteuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                raise InputError(
+                    "the journal can be written by somebody else", str(path), "see who owns it, and mend that"
+                )
+            lines = file.read(SIZE_LIMIT + 1).split(b"\n")
+    except OSError as error:
+        raise InputError(f"cannot read the journal: {error.strerror}", str(path), _HINT) from error
+    if sum(map(len, lines)) > SIZE_LIMIT:
+        raise InputError(f"a journal above the limit of {SIZE_LIMIT} octets", str(path), _HINT)
+    if len(lines) == 1:
+        return None
+    number = 1
+    try:
+        header = msgspec.json.decode(lines[0], type=Header)
+        events = []
+        for number, line in enumerate(lines[1:-1], 2):  # noqa: B007 the error names the line
+            events.append(msgspec.json.decode(line, type=Event))
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise InputError(f"not a journal of {SCHEMA}: {error}", f"{path}, line {number}", _HINT) from error
+    return JournalRecord(path, header.created, header.plan, tuple(events))

@@ -1,0 +1,107 @@
+"""The one door to libvirt that writes. Knows no plans: each call is one change, or a read of what is to be changed."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from analyzer.errors import HostError
+from analyzer.host.domain_xml import interfaces
+from analyzer.host.guests import load_libvirt
+from analyzer.model.addresses import parse_mac
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_PERMISSION_HINT: Final = "run as root, or with a polkit rule that lets you manage libvirt"
+
+
+class LibvirtWriter:
+    """A read-write connection to libvirt, open from entering it to leaving it.
+
+    Raises HostError, with libvirt's own words, where libvirt does not answer or refuses.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        self._libvirt: Any = load_libvirt()
+        self._connection: Any = None
+
+    def __enter__(self) -> Self:
+        try:
+            self._connection = self._libvirt.open(self.uri)
+        except self._libvirt.libvirtError as error:
+            raise HostError(f"cannot reach libvirt: {error.get_error_message()}", self.uri, _PERMISSION_HINT) from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    @contextmanager
+    def _asking(self, about: str, hint: str = "") -> Iterator[None]:
+        try:
+            yield
+        except self._libvirt.libvirtError as error:
+            raise HostError(f"libvirt: {error.get_error_message()}", f"{about} at {self.uri}", hint) from error
+
+    def filter_xml(self, name: str) -> str | None:
+        """Give a filter's XML as libvirt prints it, None where there is none."""
+        found = self._lookup_filter(name)
+        if found is None:
+            return None
+        with self._asking(f"nwfilter {name}"):
+            return str(found.XMLDesc(0))
+
+    def define_filter(self, xml: str) -> None:
+        """Define or redefine a filter; libvirt validates it first, since it would ignore what it does not know."""
+        with self._asking("defining an nwfilter", "see libvirtd's log for the cause"):
+            self._connection.nwfilterDefineXMLFlags(xml, self._libvirt.VIR_NWFILTER_DEFINE_VALIDATE)
+
+    def undefine_filter(self, name: str) -> None:
+        """Remove a filter; one that is not there is removed. Raises HostError where it is in use."""
+        found = self._lookup_filter(name)
+        if found is not None:
+            with self._asking(f"removing nwfilter {name}", "see which guests use it: virsh nwfilter-binding-list"):
+                found.undefine()
+
+    def interface_xml(self, guest: str, mac: str, *, live: bool) -> str | None:
+        """Give the ``<interface>`` element of the card with ``mac`` of the guest with uuid ``guest``.
+
+        None where the guest is not there, not running (``live``), not persistent (else), or has no such card.
+        """
+        domain = self._lookup_guest(guest)
+        if domain is None:
+            return None
+        with self._asking(f"guest {guest}"):
+            if not (domain.isActive() if live else domain.isPersistent()):
+                return None
+            xml = str(domain.XMLDesc(0 if live else self._libvirt.VIR_DOMAIN_XML_INACTIVE))
+        return next((one.text for one in interfaces(xml) if one.mac == parse_mac(mac)), None)
+
+    def update_interface(self, guest: str, xml: str, *, live: bool) -> None:
+        """Replace the card that has the MAC of ``xml``, in the running guest or in its definition."""
+        domain = self._lookup_guest(guest)
+        if domain is None:
+            raise HostError("the guest is gone", f"{guest} at {self.uri}", "see what there is with: virsh list --all")
+        flags = self._libvirt.VIR_DOMAIN_AFFECT_LIVE if live else self._libvirt.VIR_DOMAIN_AFFECT_CONFIG
+        with self._asking(f"card of guest {guest}", "see libvirtd's log for the cause"):
+            domain.updateDeviceFlags(xml, flags)
+
+    def _lookup_filter(self, name: str) -> Any:  # noqa: ANN401 libvirt-python has no types
+        return self._found(
+            f"nwfilter {name}", self._libvirt.VIR_ERR_NO_NWFILTER, self._connection.nwfilterLookupByName, name
+        )
+
+    def _lookup_guest(self, uuid: str) -> Any:  # noqa: ANN401 libvirt-python has no types
+        return self._found(f"guest {uuid}", self._libvirt.VIR_ERR_NO_DOMAIN, self._connection.lookupByUUIDString, uuid)
+
+    def _found(self, about: str, absent: int, lookup: Any, key: str) -> Any:  # noqa: ANN401 the same
+        """Give what a lookup finds, None where libvirt says that it is not there."""
+        try:
+            return lookup(key)
+        except self._libvirt.libvirtError as error:
+            if error.get_error_code() == absent:
+                return None
+            raise HostError(f"libvirt: {error.get_error_message()}", f"{about} at {self.uri}") from error

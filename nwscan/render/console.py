@@ -1,0 +1,49 @@
+"""The terminal: one console, 80 columns wide where nobody says otherwise, no colour in a pipe or under NO_COLOR."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from nwscan.render.text import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_DEFAULT_COLUMNS = 80
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Give the console of standard output (or error). Text is never read as markup: guests choose names."""
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else int(os.environ.get("COLUMNS") or _DEFAULT_COLUMNS)
+    return Console(stderr=stderr, markup=False, highlight=False, emoji=False, width=width)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "") -> Table:
+    """Give a table; a column whose name begins with ``>`` is aligned to the right. Cells are made visible."""
+    built = Table(
+        box=SIMPLE_HEAD, title=title or None, title_justify="left", title_style="bold", pad_edge=False, padding=(0, 1)
+    )
+    for column in columns:
+        is_number = column.startswith(">")
+        built.add_column(column.removeprefix(">"), justify="right" if is_number else "left", overflow="fold")
+    for row in rows:
+        built.add_row(*(Text(visible(cell)) for cell in row))
+    return built
+
+
+def headline(sentence: str) -> Text:
+    """Give the sentence that comes first."""
+    return Text(visible(sentence), style="bold")
+
+
+def remark(text: str) -> Text:
+    """Give a line of explanation."""
+    return Text(visible(text), style="dim")

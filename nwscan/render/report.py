@@ -1,0 +1,104 @@
+"""A report on the terminal: the headline, the classes, who floods, what to do next."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from analyzer.model.addresses import format_mac
+from analyzer.model.classes import FrameClass
+from analyzer.report.store import macs_seen
+from nwscan.render.console import console, headline, remark, table
+from nwscan.render.text import count, percent, short
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from analyzer.report.report import Report
+
+CLASS_NAMES: Final = {
+    FrameClass.UNICAST_TO_GUEST: "unicast to the guest",
+    FrameClass.MULTICAST: "multicast",
+    FrameClass.BROADCAST: "broadcast",
+    FrameClass.FOREIGN_UNICAST: "foreign unicast",
+    FrameClass.FROM_GUEST: "from the guest",
+    FrameClass.UNCLASSIFIED: "unclassified",
+}
+"""The classes as people read them, in the order of tables."""
+
+_TALKERS_SHOWN: Final = 5
+
+
+def report_headline(report: Report) -> str:
+    """Give the sentence that says it all; "0 frames" and "not measured" never look alike."""
+    who, duration_s = report.identity.label, report.duration_s
+    over = f" in {duration_s:.1f} s" if duration_s else ""
+    foreign_frames, foreign_octets = report.class_counts[FrameClass.FOREIGN_UNICAST]
+    share = report.foreign_share[0]
+    if not report.frames_seen:
+        return f"{who}: not one frame was seen{over}"
+    if share is None:
+        return f"{who}: nothing came to the guest{over}; it sent {count(report.frames_seen)} frames"
+    if not foreign_frames:
+        return f"{who} sees no foreign unicast: 0 of {count(report.seen_by_guest[0])} frames{over}"
+    rate = ""
+    if duration_s:
+        frames, bits = foreign_frames / duration_s, foreign_octets * 8 / duration_s
+        rate = f": {short(frames, 'frames/s')}, {short(bits, 'bit/s')}"
+    return f"{who} sees {percent(share)} traffic that is not its own{rate}"
+
+
+def print_report(report: Report) -> None:
+    """Print one report."""
+    out = console()
+    out.print(headline(report_headline(report)))
+    out.print(table(("class", ">frames", ">share", ">octets", ">rate"), _class_rows(report)))
+    if report.talkers.entries:
+        title = "Foreign unicast, by source and destination"
+        out.print(table(("source", "destination", ">frames", ">octets"), _talker_rows(report), title=title))
+    for line in _remarks(report):
+        out.print(remark(line))
+    out.print()
+
+
+def _class_rows(report: Report) -> Iterator[tuple[str, ...]]:
+    seen, duration_s = report.seen_by_guest[0], report.duration_s
+    for kind, name in CLASS_NAMES.items():
+        frames, octets = report.class_counts[kind]
+        is_seen = kind not in {FrameClass.FROM_GUEST, FrameClass.UNCLASSIFIED}
+        share = percent(frames / seen) if seen and is_seen else "-"
+        rate = short(frames / duration_s, "frames/s") if duration_s else "-"
+        yield name, count(frames), share, short(octets, "B"), rate
+    yield "all", count(report.frames_seen), "", short(sum(octets for _, octets in report.class_counts), "B"), ""
+
+
+def _talker_rows(report: Report) -> Iterator[tuple[str, ...]]:
+    more = f" (+{report.talkers.error})" if report.talkers.error else ""
+    entries = report.talkers.by_size()
+    for entry in entries[:_TALKERS_SHOWN]:
+        yield format_mac(entry.first), format_mac(entry.second), count(entry.frames) + more, short(entry.octets, "B")
+    rest = entries[_TALKERS_SHOWN:]
+    if rest:
+        frames, octets = sum(entry.frames for entry in rest), sum(entry.octets for entry in rest)
+        yield f"{count(len(rest))} more", "", count(frames), short(octets, "B")
+
+
+def _remarks(report: Report) -> Iterator[str]:
+    lost = report.frames_lost
+    if lost:
+        yield f"The kernel dropped {count(lost)} frames: these counts are too low. Capture fewer taps at once, or less of each frame (-s)."
+    for window in report.windows:
+        if window.stopped_early:
+            yield f"{window.source} ended early: {window.stopped_early}"
+    if report.direction_source == "source_mac":
+        yield "Direction by source MAC: a frame counts as from the guest when it bears one of its MACs."
+    seen = [address.value for address in macs_seen(report)]
+    if seen:
+        shown = ", ".join(seen[:_TALKERS_SHOWN]) + (
+            f" and {len(seen) - _TALKERS_SHOWN} more" if len(seen) > _TALKERS_SHOWN else ""
+        )
+        yield f"The guest also sends from {shown} (seen in traffic, not trusted; --mac or --also-mac counts one as its own)."
+    if report.identity.source == "guess":
+        yield "Whose traffic this is was guessed: the one MAC that both sends and receives."
+    if report.frames_file is not None:
+        yield f"Frames kept in {report.frames_file.path} ({percent(report.frames_file.covers)} of the window)."
+    yield from report.notes
