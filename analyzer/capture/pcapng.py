@@ -261,14 +261,14 @@ class PcapngReader:
         """Read the SHB, IDB or ISB at the position, which is all there; give what is wrong with it, None if nothing."""
         self._reached = self._feed.base + self._feed.at
         stated, length = self._length()
-        block = self._octets(length)
-        is_section = block[:4] == MAGIC
-        order = byte_order(block[8:12]) if is_section else self._order
+        head = self._octets(_BLOCK_HEADER_OCTETS)
+        order = byte_order(head[8:12]) if head[:4] == MAGIC else self._order
         if order is None:
             return "a section header has no byte-order magic"
-        (kind,) = struct.unpack_from(order + "I", block)
+        (kind,) = struct.unpack_from(order + "I", head)
         if length < _MIN_OCTETS[kind]:
             return _REASONS[pcapng_walk.BAD_LENGTH]
+        block = self._octets(length)
         if block[-4:] != struct.pack(order + "I", stated):
             return _REASONS[pcapng_walk.BAD_TRAILER]
         problem = None

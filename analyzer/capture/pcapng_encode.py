@@ -28,7 +28,7 @@ _GSO_OCTETS = 28  # a comment of 16 + 5 digits, padded, with its code and length
 _GSO_TEXT = b"nwscan.gso_size="
 
 
-def encode(  # noqa: PLR0917 - the columns of a batch, passed to compiled code by position
+def encode(  # noqa: C901, PLR0917 - one loop: a call costs more than a frame
     data: Column,
     offsets: Column,
     captured: Column,
@@ -78,7 +78,8 @@ def encode(  # noqa: PLR0917 - the columns of a batch, passed to compiled code b
             break
         put_header(out, at, block, ts_ns[row], kept, length)
         end = at + 28 + padded
-        put32(out, end - 4, 0)  # the padding, where there is any; the frame is copied over the rest
+        if padded:
+            put32(out, end - 4, 0)  # the padding, where there is any; the frame is copied over the rest
         if tagged:
             copy_tagged(data, first, tag[row], kept, out, at + 28)
         else:

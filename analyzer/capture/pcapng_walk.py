@@ -65,7 +65,7 @@ _GSO_PREFIX = 16  # len("nwscan.gso_size=")
 _MAX_GSO = 65_535
 
 
-def walk(  # noqa: C901, PLR0915, PLR0917 - one loop, since a call costs more than a frame; the columns of a batch, passed to compiled code by position
+def walk(  # noqa: C901, PLR0912, PLR0915, PLR0917 - one loop: a call costs more than a frame
     data: Column,
     at: int,
     stop: int,
@@ -191,8 +191,8 @@ def read_options(
 ) -> int:
     """Give what the options of a frame say, in one word: nothing is passed by reference, which would cost more.
 
-    Bits 0-1 the direction, 2-5 the length of its FCS in octets, 8-23 the GSO size, 32-63 the drop count. What is malformed
-    ends the options, not the frame.
+    Bits 0-1 the direction, 2-5 the length of its FCS in octets, 8-23 the GSO size, 32-63 the drop count. What is
+    malformed ends the options, not the frame.
     """
     found = wide(0)
     while end - at >= 4:  # noqa: PLR2004 - code and length

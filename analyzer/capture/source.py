@@ -114,8 +114,9 @@ def _reader(feed: Feed, name: str, packed: str | None) -> FrameSource:
     if head[:4] == pcapng.MAGIC:
         return PcapngReader(feed, name)
     if not head:
-        what = f"nothing could be unpacked: {feed.failure}" if feed.failure else "an empty file is no capture"
-        raise InputError(what + within, name, "nothing was captured, or it was not written yet")
+        failed = f"nothing could be unpacked: {feed.failure}" if packed else f"nothing could be read: {feed.failure}"
+        what = failed if feed.failure else "an empty file is no capture" + within
+        raise InputError(what, name, "nothing was captured, or it was not written yet")
     if packed and compression.is_packed(head):
         raise InputError("compressed twice", name, "unpack it once and try again")
     for magic, kind in _FOREIGN.items():

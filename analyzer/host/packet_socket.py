@@ -95,21 +95,23 @@ def open_packet_socket(tap: str, *, snaplen: int, ring: RingGeometry, bpf: BpfPr
         _make_ring(sock, ring)
         sock.bind((tap, _ETH_P_ALL))
         is_ethernet = sock.getsockname()[3] in _ARPHRD_ETHERNET
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a name with a NUL
         sock.close()
-        raise HostError(f"cannot capture on {tap}: {error.strerror or error}", where, _hint(error)) from error
+        text = error.strerror if isinstance(error, OSError) else None
+        raise HostError(f"cannot capture on {tap}: {text or error}", where, _hint(error)) from error
     if not is_ethernet:
         sock.close()
         raise HostError(f"{tap} is no Ethernet interface", where, "nwscan list shows the taps that are there")
     return sock
 
 
-def _hint(error: OSError) -> str:
-    if error.errno in (errno.ENODEV, errno.ENXIO):
-        return "nwscan list shows the taps that are there"
-    if error.errno == errno.ENOMEM:
+def _hint(error: OSError | ValueError) -> str:
+    number = error.errno if isinstance(error, OSError) else None
+    if number == errno.ENOMEM:
         return "take a smaller buffer"
-    return "run as root, or give the service CAP_NET_RAW" if error.errno in (errno.EPERM, errno.EACCES) else ""
+    if number in (errno.EPERM, errno.EACCES):
+        return "run as root, or give the service CAP_NET_RAW"
+    return "nwscan list shows the taps that are there"
 
 
 def _attach(sock: socket.socket, bpf: BpfProgram) -> None:

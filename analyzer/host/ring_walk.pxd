@@ -17,7 +17,7 @@ cpdef Py_ssize_t walk(
     u16[::1] gso_size, Py_ssize_t capacity, i64[::1] state,
 ) noexcept
 
-@cython.locals(a=u32, b=u32, c=u32, d=u32)
+@cython.locals(a=u32, b=u32, c=u32, d=u32, value=u32)
 cdef u32 octets32(const u8[::1] data, i64 at, bint big_endian) noexcept
 @cython.locals(a=u32, b=u32)
 cdef u32 octets16(const u8[::1] data, i64 at, bint big_endian) noexcept

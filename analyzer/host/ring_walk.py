@@ -87,9 +87,10 @@ def octets32(data: Column, at: int, big_endian: bool) -> int:  # noqa: FBT001 - 
     b = data[at + 1]
     c = data[at + 2]
     d = data[at + 3]
+    value = d << 24 | c << 16 | b << 8 | a
     if big_endian:
-        return a << 24 | b << 16 | c << 8 | d
-    return d << 24 | c << 16 | b << 8 | a
+        value = value >> 24 | value >> 8 & 0xFF00 | value << 8 & 0xFF0000 | (value & 0xFF) << 24
+    return value
 
 
 def octets16(data: Column, at: int, big_endian: bool) -> int:  # noqa: FBT001 - see walk

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from analyzer.capture.live import LiveSource, StopRules
+from analyzer.host.packet_socket import PacketRing, RingGeometry, open_packet_socket
+from analyzer.model.columns import column
+from tests.capture_octets import frames_of
+from tests.network_namespace import frame, ip, send, veth_pair
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.lab
+
+GEOMETRY = RingGeometry(block_octets=1 << 16, blocks=16, retire_ms=5)
+
+
+@pytest.fixture(autouse=True)
+def _wire() -> Iterator[None]:
+    with veth_pair():
+        yield
+
+
+def live(rules: StopRules, snaplen: int = 0) -> LiveSource:
+    ring = PacketRing(open_packet_socket("tap0", snaplen=snaplen, ring=GEOMETRY, bpf=None), GEOMETRY)
+    return LiveSource(ring, "tap0", snaplen, rules)
+
+
+def test_every_frame_of_the_window_is_there() -> None:
+    source = live(StopRules(duration_s=0.2))
+    send("guest0", [frame(i) for i in range(1000)])
+    found = [item.octets for raw in source.batches() for item in frames_of(raw)]
+    window = source.window()
+    assert found == [frame(i) for i in range(1000)]
+    assert (window.frames_seen, window.frames_lost, window.stopped_early) == (1000, 0, None)
+    assert window.duration_s == pytest.approx(0.2, abs=1e-9)
+    assert source.interfaces[0].name == "tap0"
+    assert source.has_direction
+    source.close()
+
+
+def test_frames_from_before_and_after_the_window_are_left_out() -> None:
+    ring = PacketRing(open_packet_socket("tap0", snaplen=0, ring=GEOMETRY, bpf=None), GEOMETRY)
+    send("guest0", [frame(i) for i in range(10)])
+    source = LiveSource(ring, "tap0", 0, StopRules())
+    send("guest0", [frame(i) for i in range(10, 20)])
+    source.request_stop()
+    send("guest0", [frame(i) for i in range(20, 30)])
+    found = [item.octets for raw in source.batches() for item in frames_of(raw)]
+    assert found == [frame(i) for i in range(10, 20)]
+    assert source.window().frames_seen == 10
+    source.close()
+
+
+def test_an_idle_tap_gives_empty_batches() -> None:
+    source = live(StopRules(duration_s=0.35))
+    sizes = [len(raw) for raw in source.batches()]
+    assert len(sizes) >= 3
+    assert not any(sizes)
+    assert source.window().frames_seen == 0
+    source.close()
+
+
+def test_stops_after_so_many_frames() -> None:
+    source = live(StopRules(frames=7))
+    send("guest0", [frame(i) for i in range(20)])
+    found = [item for raw in source.batches() for item in frames_of(raw)]
+    assert [item.octets for item in found] == [frame(i) for i in range(7)]
+    assert source.window().end_ns == found[-1].ts_ns
+    source.close()
+
+
+def test_stop_request_ends_it_now() -> None:
+    source = live(StopRules(duration_s=60))
+    started_s = time.monotonic()
+    for _ in source.batches():
+        source.request_stop()
+    assert time.monotonic() - started_s < 10
+    assert source.window().duration_s < 10
+    source.close()
+
+
+def test_a_tap_that_goes_away_ends_the_window() -> None:
+    source = live(StopRules(duration_s=60))
+    send("guest0", [frame(i) for i in range(5)])
+    seen = 0
+    for raw in source.batches():
+        seen += len(raw)
+        if seen == 5:
+            ip("link", "del", "tap0")
+            seen += 1
+    window = source.window()
+    assert (window.frames_seen, window.stopped_early) == (5, "tap0 went away")
+    assert window.duration_s < 10
+    source.close()
+
+
+def test_a_tap_that_goes_down_and_up_is_waited_for() -> None:
+    source = live(StopRules(frames=4))
+    send("guest0", [frame(0), frame(1)])
+    seen = 0
+    for raw in source.batches():
+        seen += len(raw)
+        if seen == 2:
+            ip("link", "set", "tap0", "down")
+            ip("link", "set", "tap0", "up")
+            seen += 100
+            send("guest0", [frame(2), frame(3)])
+    assert source.window().frames_seen == 4
+    assert source.window().stopped_early is None
+    source.close()
+
+
+def test_losses_of_the_window_are_counted() -> None:
+    tiny = RingGeometry(block_octets=1 << 12, blocks=2, retire_ms=5)
+    ring = PacketRing(open_packet_socket("tap0", snaplen=0, ring=tiny, bpf=None), tiny)
+    send("guest0", [frame(i, 1000) for i in range(100)])
+    source = LiveSource(ring, "tap0", 0, StopRules(duration_s=0.1))
+    send("guest0", [frame(i, 1000) for i in range(100)])
+    seen = sum(len(raw) for raw in source.batches())
+    assert seen + (source.window().frames_lost or 0) == 100
+    assert source.window().frames_lost
+    source.close()
+
+
+def test_a_clock_that_is_set_does_not_lose_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = time.time_ns
+    source = live(StopRules(duration_s=0.2))
+    monkeypatch.setattr(time, "time_ns", lambda: real() + 3_600_000_000_000)
+    source._start_ns += 3_600_000_000_000  # as if it had begun an hour later by the clock that frames had then
+    send("guest0", [frame(i) for i in range(5)])
+    assert sum(len(raw) for raw in source.batches()) == 5
+    source.close()
+
+
+def test_batches_keep_their_columns_one_length() -> None:
+    source = live(StopRules(frames=3), snaplen=64)
+    send("guest0", [frame(i, 200) for i in range(10)])
+    for raw in source.batches():
+        columns = (raw.captured, raw.original, raw.ts_ns, raw.direction, raw.tag, raw.gso_size, raw.interface)
+        assert {len(item) for item in columns} == {len(raw)}
+        assert all(item.flags.c_contiguous and column(item) is not None for item in columns)
+        assert np.all(raw.captured <= 64)
+    source.close()
