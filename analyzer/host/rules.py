@@ -3,7 +3,7 @@
 Reads only. libvirt's live XML is no proof that rules exist (a deleted binding leaves the XML as it was), so the kernel
 is asked: ``ebtables-save -c`` and the iptables-save programs for the backend of today, ``nft -j`` for libvirt's
 nftables backend, whose layout is known from its source and tests and was never seen on a live host. Tables are listed
-by name, never the whole ruleset: other tables are not our affair, and nft 1.0.6 misreads one with ``flags owner`` (a
+by name, never the whole ruleset: other tables are not our affair, and nft before 1.1.0 stumbles over ``flags owner`` (a
 meter's).
 """
 
