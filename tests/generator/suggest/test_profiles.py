@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from analyzer.errors import InputError, UsageError
+from analyzer.host.guests import GuestCard
+from analyzer.model.identity import GuestIdentity, Provenance
+from generator.evaluate.program import instantiate
+from generator.nwfilter.model import Filter, FilterRef
+from generator.nwfilter.normalise import normalise
+from generator.nwfilter.xml import read_filter, read_filterref, validate_rng, write_filter
+from generator.suggest.profiles import (
+    FilterSet,
+    filter_names,
+    filter_uuids,
+    interface_xml,
+    mac_profile,
+    own_macs,
+    previous_filter,
+)
+
+MAC = 0x525400000001
+EXTRA = 0x0200005E0001
+GUEST = GuestIdentity(
+    (MAC,),
+    Provenance.LIBVIRT_XML,
+    name="vm1",
+    uuid="6f3c1b2a-0000-4000-8000-000000000001",
+    card=0,
+    tap="vnet0",
+)
+BARE = GuestIdentity((MAC,), Provenance.COMMAND_LINE)
+OLD = Filter("old", "0b2a0d2e-5f7c-4f5b-b1a5-7b8d0a2f0001")
+OLD_PARAMETERS = (("IP", "192.0.2.20"), ("IP", "192.0.2.3"), ("MAC", "52:54:00:00:00:99"))
+INTERFACE = (
+    "<interface type='bridge'>\n"
+    "  <mac address='52:54:00:00:00:01'/>\n"
+    "  <source bridge='br0'/>\n"
+    "  <model type='virtio'/>\n"
+    "  <filterref filter='old'>\n"
+    "    <parameter name='IP' value='192.0.2.20'/>\n"
+    "    <parameter name='IP' value='192.0.2.3'/>\n"
+    "    <parameter name='MAC' value='52:54:00:00:00:99'/>\n"
+    "  </filterref>\n"
+    "</interface>"
+)
+CARD = GuestCard(
+    identity=GUEST,
+    interface_type="bridge",
+    model="virtio",
+    filterref=None,
+    persistent=True,
+    running=True,
+    live_xml=None,
+    inactive_xml=None,
+)
+CARD_WITH_OLD = replace(
+    CARD,
+    filterref=("old", OLD_PARAMETERS),
+    inactive_filterref=("old", OLD_PARAMETERS),
+    live_xml=INTERFACE,
+    inactive_xml=INTERFACE,
+)
+
+
+def commands(filter_set: FilterSet, library: dict[str, Filter] | None = None) -> list[str]:
+    known = {**(library or {}), **{each.name: each for each in filter_set.filters}}
+    variables = {"MAC": ("52:54:00:00:00:77",), **filter_set.reference.variables}
+    return instantiate(filter_set.root, known, variables).ebtables("vnet0")
+
+
+def test_becomes_the_commands_it_should() -> None:
+    head = "ebtables --concurrent -t nat -A"
+    assert commands(mac_profile(CARD, (EXTRA,))) == [
+        f"{head} libvirt-O-vnet0 -j O-vnet0-mac-nwscan",
+        f"{head} O-vnet0-mac-nwscan -d 52:54:00:00:00:01 -j RETURN",
+        f"{head} O-vnet0-mac-nwscan -d 02:00:00:5e:00:01 -j RETURN",
+        f"{head} O-vnet0-mac-nwscan -d 01:00:00:00:00:00/01:00:00:00:00:00 -j RETURN",
+        f"{head} O-vnet0-mac-nwscan -j DROP",
+    ]
+
+
+def test_names_and_uuids_stay() -> None:
+    assert filter_names(GUEST) == ("nwscan-6f3c1b2a-0", "nwscan-6f3c1b2a-0-mac")
+    assert filter_names(replace(GUEST, card=3))[0] == "nwscan-6f3c1b2a-3"
+    assert filter_names(BARE) == ("nwscan-00000001-0", "nwscan-00000001-0-mac")
+    assert filter_names(replace(GUEST, uuid="../../etc")) == filter_names(BARE)
+    assert filter_uuids(GUEST) == ("e0b347c7-93f4-572d-a441-685331c53928", "640104b1-c5fc-596e-929f-5c764d24bc33")
+    assert len({*filter_uuids(GUEST), *filter_uuids(BARE), *filter_uuids(replace(GUEST, macs=(EXTRA,)))}) == 6
+
+
+def test_the_filter_on_the_card_goes_on_acting_with_its_parameters() -> None:
+    found = mac_profile(CARD_WITH_OLD, library={"old": OLD})
+    assert [ref.filter for ref in found.root.references] == ["nwscan-6f3c1b2a-0-mac", "old"]
+    assert found.reference == FilterRef("nwscan-6f3c1b2a-0", OLD_PARAMETERS)
+    assert (found.previous, found.attached) == ("old", False)
+    for text in interface_xml(found, CARD_WITH_OLD):
+        assert text is not None
+        assert read_filterref(text) == found.reference
+        assert text.replace("nwscan-6f3c1b2a-0", "old") == INTERFACE
+
+
+def test_again_on_top_of_our_own_is_the_same_filter_set() -> None:
+    first = mac_profile(CARD_WITH_OLD, library={"old": OLD})
+    library = {"old": OLD, **{each.name: each for each in first.filters}}
+    again = mac_profile(CARD, existing=first.reference, library=library)
+    assert (again.filters, again.reference, again.previous) == (first.filters, first.reference, "old")
+    assert again.attached
+    assert previous_filter(GUEST, first.reference, library) == FilterRef("old")
+
+
+def test_a_card_that_got_another_number_keeps_its_filters() -> None:
+    first = mac_profile(replace(CARD, identity=replace(GUEST, card=1)))
+    library = {each.name: each for each in first.filters}
+    again = mac_profile(CARD, existing=first.reference, library=library)
+    assert again.filters == first.filters
+    assert again.previous is None
+
+
+def test_our_name_that_nobody_can_read_is_an_error() -> None:
+    with pytest.raises(InputError, match="nobody says what is in it"):
+        mac_profile(CARD, existing=FilterRef("nwscan-6f3c1b2a-0"))
+
+
+def test_existing_none_means_no_filter() -> None:
+    assert mac_profile(CARD_WITH_OLD, existing=None).reference == FilterRef("nwscan-6f3c1b2a-0")
+
+
+def test_macs_that_cannot_be_own() -> None:
+    with pytest.raises(UsageError, match="group address"):
+        mac_profile(CARD, (0x01005E000001,))
+    with pytest.raises(UsageError, match="no MAC"):
+        mac_profile(replace(BARE, macs=()))
+    with pytest.raises(UsageError, match="as many rules"):
+        own_macs(GUEST, tuple(range(2, 802)))
+    assert own_macs(GUEST, (EXTRA, MAC, EXTRA)) == (MAC, EXTRA)
+
+
+@pytest.mark.parametrize("count", [0, 1, 69, 70, 699])
+def test_is_valid_and_every_rule_has_a_priority_of_its_own(count: int) -> None:
+    found = mac_profile(CARD_WITH_OLD, tuple(0x020000000000 + number for number in range(count)), library={"old": OLD})
+    priorities = [rule.priority for rule in found.mac_child.rules]
+    assert priorities == sorted(set(priorities))
+    assert priorities[-1] == 900
+    assert found.macs[0] == MAC
+    for each in found.filters:
+        text = write_filter(each)
+        assert read_filter(text).filter == each
+        assert validate_rng(text) in ((), None)
+        assert len(each.chain) <= 12
+
+
+def test_libvirt_changes_nothing_in_it() -> None:
+    found = mac_profile(CARD_WITH_OLD, (EXTRA,), library={"old": OLD})
+    assert [finding for each in found.filters for finding in normalise(each).findings] == []
+    assert [normalise(each).filter for each in found.filters] == list(found.filters)
