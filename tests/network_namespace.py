@@ -8,6 +8,7 @@ import socket
 import subprocess
 import threading
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -33,7 +34,7 @@ def new_namespace() -> Iterator[None]:
     """Run this thread, and the programs that it starts, in a network namespace of their own."""
     need_root()
     assert threading.current_thread() is threading.main_thread()
-    with open(_THREAD_NAMESPACE, "rb") as home:
+    with Path(_THREAD_NAMESPACE).open("rb") as home:
         if _LIBC.unshare(_CLONE_NEWNET) != 0:
             raise OSError(ctypes.get_errno(), "unshare")
         try:
@@ -45,7 +46,7 @@ def new_namespace() -> Iterator[None]:
 
 @contextmanager
 def veth_pair(tap: str = "tap0", guest: str = "guest0") -> Iterator[None]:
-    """Have a pair of connected Ethernet interfaces, up and silent: what a guest sends on ``guest`` comes in on ``tap``."""
+    """Have two connected Ethernet interfaces, up and silent: what is sent on ``guest`` comes in on ``tap``."""
     with new_namespace():
         ip("link", "add", tap, "type", "veth", "peer", "name", guest)
         for name in (tap, guest):
