@@ -3,6 +3,7 @@
 A build without a compiler fails: there is no slow wheel.
 """
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ setup(
             )
             for path in HOT
         ],
+        nthreads=os.cpu_count() or 1,
         compiler_directives={
             "language_level": 3,
             "boundscheck": False,
@@ -36,4 +38,5 @@ setup(
             "annotation_typing": False,  # the types stand in the .pxd; annotations are for people and mypy
         },
     ),
+    options={"build_ext": {"parallel": os.cpu_count() or 1}},
 )

@@ -32,7 +32,6 @@ PACKAGES = {
     "iptables": "the lab",
     "iproute2": "the lab",
     "procps": "the lab",
-    "kmod": "the lab",
     "dnsmasq-base": "the lab",
     "busybox-static": "the lab",
     "tcpdump": "the lab, comparing tests",

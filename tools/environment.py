@@ -4,7 +4,6 @@ A step is done again only when what it depends on has changed: its stamp in .ven
 """
 
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
@@ -26,13 +25,17 @@ def make_environment() -> bool:
     if not _is_done("installed", key):
         _install(extras)
         _stamp("installed", key)
-    hot = [path.with_suffix(suffix) for path in _typed_modules() for suffix in (".pxd", ".py")]
-    build_key = _hash([PROJECT / "setup.py", *hot], key)
-    if not (_is_done("built", build_key) and all(_built(path) for path in _typed_modules())):
+        _stamp("built", _build_key(key))  # pip has just compiled them
+    if not (_is_done("built", _build_key(key)) and all(_built(path) for path in _typed_modules())):
         print("Building the compiled modules ...", flush=True)
-        _run([PYTHON, "setup.py", "--quiet", "build_ext", "--inplace", "--parallel", str(os.cpu_count() or 1)])
-        _stamp("built", build_key)
+        _run([PYTHON, "setup.py", "--quiet", "build_ext", "--inplace"])
+        _stamp("built", _build_key(key))
     return with_libvirt
+
+
+def _build_key(install_key: str) -> str:
+    hot = [path.with_suffix(suffix) for path in _typed_modules() for suffix in (".pxd", ".py")]
+    return _hash([PROJECT / "setup.py", *hot], install_key)
 
 
 def _install(extras: str) -> None:
