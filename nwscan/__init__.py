@@ -15,7 +15,7 @@ _VERBS: Final = {
     "compare": "nwscan.api.reports",
     "load": "nwscan.api.reports",
     "rollback": "nwscan.api.change",
-    "suggest": "nwscan.api.change",
+    "suggest": "nwscan.api.suggesting",
     "verify": "nwscan.api.prove",
 }
 

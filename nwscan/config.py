@@ -66,7 +66,7 @@ def default_duration_s() -> float:
 
 
 def parse_duration_s(text: str, where: str) -> float:
-    """Give the seconds that ``text`` names: ``90``, ``1.5``, ``120s``, ``2m``, ``1h``. Raises UsageError for anything else."""
+    """Give the seconds that ``text`` names: ``90``, ``1.5``, ``120s``, ``2m``, ``1h``; UsageError for anything else."""
     units = {"s": 1.0, "m": 60.0, "h": 3600.0}
     factor = units.get(text[-1:], 1.0)
     number = text[:-1] if text[-1:] in units else text

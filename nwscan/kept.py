@@ -1,7 +1,7 @@
 """What is kept between runs: reports and the headers of their frames, in the state folder.
 
-One folder a window: ``reports/<guest uuid>/<card MAC>/<UTC time>/`` with report.json and frames.pcapng, mode 0600 in 0700.
-Folders are named by uuid and MAC alone: a guest's name may hold anything.
+One folder a window: ``reports/<guest uuid>/<card MAC>/<UTC time>/`` with report.json, frames.pcapng and meter.json, mode
+0600 in 0700. Folders are named by uuid and MAC alone: a guest's name may hold anything.
 """
 
 from __future__ import annotations
@@ -14,18 +14,23 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from analyzer.errors import HostError, InputError
 from analyzer.model.addresses import format_mac
+from analyzer.model.classes import CLASS_COUNT
 from analyzer.report.store import from_document
 from nwscan.config import private_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from analyzer.host.meter import MeterReading
     from analyzer.model.identity import GuestIdentity
     from analyzer.report.report import Report
 
 REPORT_NAME: Final = "report.json"
+METER_NAME: Final = "meter.json"
 FRAMES_NAME: Final = "frames.pcapng"
 
 _STAMP: Final = "%Y%m%dT%H%M%S.%fZ"
@@ -44,6 +49,12 @@ class KeptReport:
         """The kept frames beside it, None where there are none."""
         frames = self.path.with_name(FRAMES_NAME)
         return frames if frames.is_file() else None
+
+    @property
+    def meter(self) -> MeterReading | None:
+        """What the meter counted in this window, None where it did not. Raises InputError for a damaged file."""
+        path = self.path.with_name(METER_NAME)
+        return _read_meter(path) if path.is_file() else None
 
 
 def card_folder(reports: Path, identity: GuestIdentity) -> Path:
@@ -78,6 +89,35 @@ def save(folder: Path, document: bytes) -> Path:
     return path
 
 
+class _Meter(msgspec.Struct, frozen=True):
+    """The meter's counts as they are kept: FrameClass x (frames, octets)."""
+
+    offered: tuple[tuple[int, int], ...]
+    delivered: tuple[tuple[int, int], ...]
+
+
+def add_meter(report: KeptReport, reading: MeterReading) -> KeptReport:
+    """Keep the meter's counts beside a report, and give it."""
+    sides = (tuple((int(row[0]), int(row[1])) for row in side) for side in (reading.offered, reading.delivered))
+    write_private(report.path.with_name(METER_NAME), msgspec.json.encode(_Meter(*sides)))
+    return report
+
+
+def _read_meter(path: Path) -> MeterReading:
+    import numpy as np
+
+    from analyzer.host.meter import MeterReading
+
+    try:
+        known = msgspec.json.decode(path.read_bytes(), type=_Meter)
+        offered, delivered = (
+            np.array(side, np.int64).reshape(CLASS_COUNT, 2) for side in (known.offered, known.delivered)
+        )
+    except (OSError, msgspec.MsgspecError, ValueError, OverflowError) as error:
+        raise InputError(f"not the meter's counts: {error}", str(path), "measure again") from error
+    return MeterReading(offered, delivered)
+
+
 def load(path: Path) -> Report:
     """Give the report in a file. Raises InputError where it cannot be read or is none."""
     try:
@@ -103,6 +143,12 @@ def latest(reports: Path, identity: GuestIdentity, *, before_ns: int | None = No
         if before_ns is None or (ends and max(ends) <= before_ns):
             return KeptReport(path, report)
     return None
+
+
+def is_fresh(report: KeptReport, within_s: float) -> bool:
+    """Say whether the report's last window ended less than ``within_s`` ago."""
+    ends = [window.end_ns for window in report.report.windows if window.end_ns is not None]
+    return bool(ends) and 0 <= time.time_ns() - max(ends) < within_s * 1e9
 
 
 def expire(reports: Path, keep_days: float) -> int:

@@ -23,7 +23,7 @@ COMMANDS: Final = {
     "doctor": ("nwscan.cli.host", "doctor", "Say what this host can do and what is left over."),
     "demo": ("nwscan.cli.demo", "demo", "Show the whole job on bundled captures, without root or libvirt."),
 }
-"""Name -> module, function, one line of help. The help of the group reads this alone: nothing heavy is loaded for it."""
+"""Name -> module, function, one line of help. The help of the group reads this alone and loads nothing."""
 
 EXIT_INTERNAL: Final = 70
 """EX_SOFTWARE of sysexits.h: a defect of nwscan itself."""
@@ -61,7 +61,7 @@ EPILOG: Final = "Example: nwscan capture vnet0 -a duration:10"
 @click.option("-v", "--verbose", is_flag=True, help="Show the traceback of an internal error.")
 @click.version_option(VERSION, prog_name="nwscan")
 @click.pass_context
-def cli(context: click.Context, connect: str | None, state: str | None, verbose: bool) -> None:  # noqa: FBT001 click's signature
+def cli(context: click.Context, connect: str | None, state: str | None, verbose: bool) -> None:
     """Measure the traffic a KVM guest sees that is not its own, filter it, and prove that it is gone."""
     context.obj = {"connect": connect, "state": state, "verbose": verbose}
 
@@ -79,7 +79,7 @@ def print_error(error: NwscanError) -> None:
     )
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str]) -> int:  # noqa: PLR0911 one return for each way a command can end
     """Run one command line and give its exit code."""
     result: Any
     try:

@@ -60,8 +60,8 @@ def capture(
 ) -> int:
     """Capture on taps, classify every frame, print the report and keep it.
 
-    TARGET is a tap (vnet0), a guest (vm1: all its cards) or one card (vm1:0, vm1:52:54:00:00:00:01). Ctrl-C ends the capture and
-    prints what was measured.
+    TARGET is a tap (vnet0), a guest (vm1: all its cards) or one card (vm1:0, vm1:52:54:00:00:00:01). Ctrl-C ends the
+    capture and prints what was measured.
     """
     from nwscan.api import measure
     from nwscan.render.progress import capture_progress
@@ -101,7 +101,7 @@ def analyze(
     output: Path | None,
     shape: str,
 ) -> int:
-    """Classify the frames of capture files: pcap and pcapng, also gz and zst, folders of them, or - for standard input."""
+    """Classify the frames of captures: pcap and pcapng, also gz and zst, folders of them, or - for standard input."""
     from nwscan.api import identify, measure
     from nwscan.render.progress import file_progress
 

@@ -21,6 +21,6 @@ def _section(path: str, command: click.Command | None) -> str:
         raise LookupError(path)
     parent = click.Context(cli, info_name="nwscan") if command is not cli else None
     context = click.Context(
-        command, info_name=path.split()[-1], parent=parent, terminal_width=_WIDTH, max_content_width=_WIDTH
+        command, info_name=path.rpartition(" ")[2], parent=parent, terminal_width=_WIDTH, max_content_width=_WIDTH
     )
     return f"## {path}\n\n```\n{command.get_help(context)}\n```\n"

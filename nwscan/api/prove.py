@@ -1,0 +1,103 @@
+"""Prove: measure on both sides of the filter in one window, and judge it against the window before it came."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from analyzer.compare import judge, window_counts
+from analyzer.host.meter import Meter
+from generator.deploy.journal import Journal
+from nwscan import kept
+from nwscan.api.identify import cards_of
+from nwscan.api.measure import CaptureOptions, Watcher, capture
+from nwscan.config import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from analyzer.compare import Comparison
+    from analyzer.model.identity import GuestIdentity
+    from generator.deploy.journal import JournalRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """A judgement and the windows that it rests on; ``before`` None where there is none."""
+
+    identity: GuestIdentity
+    before: kept.KeptReport | None
+    after: kept.KeptReport
+    comparison: Comparison
+
+
+def capture_metered(
+    cards: Sequence[GuestIdentity],
+    options: CaptureOptions | None = None,
+    *,
+    settings: Settings | None = None,
+    watcher: Watcher | None = None,
+) -> tuple[kept.KeptReport, ...]:
+    """Capture on the cards' taps while the meter counts ahead of the filter and behind it; its counts are kept, too.
+
+    The meter counts from before the capture begins until it has ended: no captured frame is unknown to it.
+    """
+    settings = settings or Settings()
+    with Meter({card.tap or "": card.macs for card in cards}) as meter:
+        reports = capture(cards, options, settings=settings, watcher=watcher)
+        readings = meter.read()
+    return tuple(kept.add_meter(report, readings[card.tap or ""]) for card, report in zip(cards, reports, strict=True))
+
+
+def verify(
+    target: str,
+    options: CaptureOptions | None = None,
+    *,
+    before: Path | None = None,
+    settings: Settings | None = None,
+    watcher: Watcher | None = None,
+) -> tuple[Verification, ...]:
+    """Measure the cards of ``target`` again and judge each: offered and delivered, before and after.
+
+    The window before is the report ``before``, else the last kept one from before nwscan attached its filter.
+    """
+    settings = settings or Settings()
+    identities = [card.identity for card in cards_of([target], settings)]
+    earlier = [_baseline(identity, before, settings) for identity in identities]
+    later = capture_metered(identities, options, settings=settings, watcher=watcher)
+    return tuple(
+        Verification(identity, one, two, compare(one, two))
+        for identity, one, two in zip(identities, earlier, later, strict=True)
+    )
+
+
+def verify_reports(before: Path, after: Path) -> Verification:
+    """Judge two reports on disk; without the meter's counts the most that it says is "consistent with an effect"."""
+    one, two = (kept.KeptReport(path, kept.load(path)) for path in (before, after))
+    return Verification(two.report.identity, one, two, compare(one, two))
+
+
+def compare(before: kept.KeptReport | None, after: kept.KeptReport) -> Comparison:
+    """Judge two kept windows; the meter's counts beside them are used where they are there."""
+    metered, baseline = after.meter, before.meter if before else None
+    return judge(
+        window_counts(before.report) if before else None,
+        window_counts(after.report),
+        metered.offered if metered else None,
+        metered.delivered if metered else None,
+        baseline=(baseline.offered, baseline.delivered) if baseline else None,
+    )
+
+
+def attached(identity: GuestIdentity, settings: Settings) -> JournalRecord | None:
+    """Give the oldest change of this guest that is in force: the one that attached our filter."""
+    records = Journal(settings.journal).in_force(identity.uuid) if identity.uuid else ()
+    return records[-1] if records else None
+
+
+def _baseline(identity: GuestIdentity, named: Path | None, settings: Settings) -> kept.KeptReport | None:
+    if named is not None:
+        return kept.KeptReport(named, kept.load(named))
+    record = attached(identity, settings)
+    return kept.latest(settings.reports, identity, before_ns=record.begun_at_ns if record else None)

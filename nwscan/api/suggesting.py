@@ -1,0 +1,181 @@
+"""Suggest: a filter for each card of a guest, tried on the frames that the card really saw. Changes nothing."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+from generator.suggest.suggestion import Suggestion
+from generator.suggest.suggestion import suggest as suggest_filter
+
+from analyzer.errors import NwscanError
+from analyzer.host.guests import GuestCard, LibvirtReader
+from analyzer.model.addresses import format_mac
+from generator.evaluate.prediction import from_document
+from generator.nwfilter.xml import write_filter
+from generator.suggest.profiles import card_identity, card_reference, mac_profile
+from generator.suggest.tree import closure
+from nwscan import kept
+from nwscan.api.identify import cards_of
+from nwscan.api.measure import CaptureOptions, Unwatched, Watcher, analyze, open_inputs
+from nwscan.api.planning import make_plan, read_library
+from nwscan.api.prove import attached, capture_metered
+from nwscan.config import FRESH_S, Settings
+from nwscan.worker import parent
+from nwscan.worker.messages import Predict, Predicted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from analyzer.model.identity import GuestIdentity
+    from analyzer.report.report import Report
+    from generator.deploy.plan import Plan
+    from generator.evaluate.prediction import Prediction
+    from generator.nwfilter.model import Filter
+    from generator.suggest.profiles import FilterSet
+
+PROFILE = "mac"
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What is proposed for one card; ``before`` is the kept window it rests on, None for a file."""
+
+    card: GuestCard | None
+    report: Report
+    before: kept.KeptReport | None
+    suggestion: Suggestion
+
+
+@dataclass(frozen=True, slots=True)
+class Proposals:
+    """What is proposed for one guest: a proposal a card, and one plan for all of them."""
+
+    proposals: tuple[Proposal, ...]
+    plan: Plan
+
+
+def suggest(
+    target: str,
+    options: CaptureOptions | None = None,
+    *,
+    also_macs: tuple[int, ...] = (),
+    settings: Settings | None = None,
+    watcher: Watcher | None = None,
+) -> Proposals:
+    """Propose a filter for each card of a guest, from fresh windows; nothing is changed.
+
+    Measures where no kept window is younger than a quarter of an hour. Raises HostError where libvirt or a tap refuses.
+    """
+    settings = settings or Settings()
+    cards = cards_of([target], settings)
+    windows = _windows(cards, options or CaptureOptions(), settings, watcher)
+    with LibvirtReader(settings.uri) as libvirt:
+        library = read_library(libvirt)
+        proposals = tuple(
+            _propose(card, window, library, also_macs) for card, window in zip(cards, windows, strict=True)
+        )
+        changes = [(one.card, one.suggestion.filter_set) for one in proposals if one.card is not None]
+        plan = make_plan(changes, libvirt, profile=PROFILE, evidence=_evidence(proposals))
+    return Proposals(proposals, plan)
+
+
+def suggest_from_file(
+    path: str,
+    identity: GuestIdentity | None,
+    *,
+    also_macs: tuple[int, ...] = (),
+    captured_on: str | None = None,
+    watcher: Watcher | None = None,
+) -> Proposal:
+    """Propose a filter from a capture file, without libvirt; the frames of the file are what it is tried on."""
+    report = analyze([path], identity, captured_on=captured_on, watcher=watcher)
+    filters = mac_profile(report.identity, also_macs)
+    own = report.identity.with_macs(also_macs)
+    prediction = predict(path, own, filters, {}, {}, captured_on=captured_on)
+    suggestion = suggest_filter(report.identity, report, prediction, library={}, also_macs=also_macs)
+    return Proposal(None, report, None, suggestion)
+
+
+def predict(
+    path: str,
+    identity: GuestIdentity,
+    filters: FilterSet,
+    library: Mapping[str, Filter],
+    variables: Mapping[str, Sequence[str]],
+    *,
+    captured_on: str | None = None,
+) -> Prediction:
+    """Say what the filters would have done to the frames of a file; a worker reads them."""
+    own = {known.name: known for known in filters.filters}
+    tree = closure([filters.root], {**library, **own})
+    with ExitStack() as stack:
+        names, descriptors = open_inputs([path], stack)
+        request = Predict(
+            names[0],
+            identity,
+            tuple(write_filter(each) for each in tree),
+            {name: tuple(values) for name, values in variables.items()},
+            captured_on,
+        )
+        reply = parent.run(request, descriptors)
+    if not isinstance(reply, Predicted):
+        raise TypeError(reply)
+    return from_document(msgspec.json.decode(reply.document))
+
+
+def _windows(
+    cards: tuple[GuestCard, ...], options: CaptureOptions, settings: Settings, watcher: Watcher | None
+) -> tuple[kept.KeptReport, ...]:
+    """Give the window of each card as it was before any change: a fresh kept one, else a new one, metered."""
+    fresh = [_fresh(card, settings) for card in cards]
+    known = tuple(one for one in fresh if one is not None)
+    if len(known) == len(cards):
+        return known
+    return capture_metered(
+        [card.identity for card in cards], options, settings=settings, watcher=watcher or Unwatched()
+    )
+
+
+def _fresh(card: GuestCard, settings: Settings) -> kept.KeptReport | None:
+    try:
+        latest = kept.latest(settings.reports, card.identity)
+    except NwscanError:
+        return None  # a damaged one is no reason not to measure
+    if latest is None or not kept.is_fresh(latest, FRESH_S) or latest.report.identity.tap != card.identity.tap:
+        return None
+    has_baseline = card.filterref is None or latest.meter is not None
+    return latest if has_baseline and not attached(card.identity, settings) else None
+
+
+def _propose(
+    card: GuestCard, window: kept.KeptReport, library: Mapping[str, Filter], also_macs: tuple[int, ...]
+) -> Proposal:
+    identity = card_identity(card)
+    filters = mac_profile(card, also_macs, library=library)
+    prediction = None
+    if window.frames_path is not None:
+        reference = card_reference(card)
+        variables = {"MAC": (format_mac(identity.macs[0]),), **(reference.variables if reference else {})}
+        own = identity.with_macs(also_macs)
+        prediction = predict(str(window.frames_path), own, filters, library, variables)
+    suggestion = suggest_filter(card, window.report, prediction, library=library, also_macs=also_macs)
+    return Proposal(card, window.report, window, suggestion)
+
+
+def _evidence(proposals: Sequence[Proposal]) -> tuple[str, ...]:
+    return tuple(str(one.before.path) for one in proposals if one.before is not None)
+
+
+def write_filters(folder: Path, filters: FilterSet) -> tuple[Path, ...]:
+    """Write each filter as NAME.xml into the folder, for ``virsh nwfilter-define``; gives the paths, children first."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for each in filters.filters:
+        path = folder / f"{each.name}.xml"
+        kept.write_private(path, write_filter(each).encode())
+        paths.append(path)
+    return tuple(paths)

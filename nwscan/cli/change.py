@@ -1,0 +1,244 @@
+"""``suggest`` and ``rollback``: the plan first, then the change, then the proof, and always the way back."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from analyzer.errors import RolledBackError, UsageError
+from nwscan.cli.options import autostop, identity_from, output_format, settings_of, whose
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from analyzer.model.identity import GuestIdentity
+    from generator.deploy.transaction import Undone
+    from nwscan.api.measure import CaptureOptions
+    from nwscan.api.prove import Verification
+    from nwscan.api.suggesting import Proposal, Proposals
+    from nwscan.config import Settings
+
+EXIT_REFUSED: Final = 1
+
+
+@click.command(epilog="Example: nwscan suggest --from captures/before.pcapng --mac 52:54:00:00:00:01")
+@click.argument("guest", required=False)
+@autostop
+@click.option("--from", "source", metavar="FILE", help="Suggest from a capture file; needs no libvirt.")
+@whose
+@click.option(
+    "--captured-on", type=click.Choice(["tap", "guest"]), help="Trust the file's direction flags, as seen there."
+)
+@click.option("--also-mac", "also", multiple=True, metavar="MAC", help="Count this MAC as the guest's own, too.")
+@click.option(
+    "--xml", "folder", type=click.Path(path_type=Path), metavar="DIR", help="Write the filters there, for virsh."
+)
+@click.option("-o", "output", type=click.Path(path_type=Path), metavar="PLAN.json", help="Write the plan to a file.")
+@click.option("--apply", "apply_it", is_flag=True, help="Put the filter in, measure again, and judge.")
+@click.option("--yes", is_flag=True, help="Do not ask; keep what proves effective.")
+@click.option("--force", is_flag=True, help="Overrule a refusal that may be overruled.")
+@output_format("table", "json")
+@click.pass_context
+def suggest(
+    context: click.Context,
+    guest: str | None,
+    duration_s: float,
+    source: str | None,
+    macs: tuple[str, ...],
+    ips: tuple[str, ...],
+    captured_on: str | None,
+    also: tuple[str, ...],
+    folder: Path | None,
+    output: Path | None,
+    apply_it: bool,
+    yes: bool,
+    force: bool,
+    shape: str,
+) -> int:
+    """Generate a filter for GUEST that drops the traffic which is not its own, with the evidence for each rule.
+
+    With --apply: shows the plan, puts the filter in (live and for the next start), measures again and judges. Exit
+    code 1: refused, or not effective. 5: harmful, and rolled back. 7: inconclusive; the filter stays.
+    """
+    from analyzer.model.addresses import parse_mac
+
+    also_macs = tuple(parse_mac(mac) for mac in also)
+    if source is not None:
+        return _from_file(source, identity_from(macs, ips), also_macs, captured_on, folder, shape, apply_it=apply_it)
+    if guest is None:
+        raise UsageError("for whom?", hint="name a guest, or a capture file with --from")
+    if apply_it and not yes and not sys.stdin.isatty():
+        raise UsageError("off a terminal nobody can be asked", "--apply", "add --yes")
+    from nwscan.api import measure, suggesting
+    from nwscan.render.progress import capture_progress
+
+    settings = settings_of(context)
+    options = measure.CaptureOptions(duration_s)
+    with capture_progress(guest, duration_s) as watcher:
+        proposals = suggesting.suggest(guest, options, also_macs=also_macs, settings=settings, watcher=watcher)
+    _show(proposals.proposals, shape)
+    _write(proposals, folder, output)
+    if _is_refused(proposals.proposals, force=force):
+        return EXIT_REFUSED
+    if not apply_it:
+        _next_step(proposals, shape)
+        return 0
+    return _apply(guest, proposals, options, settings, yes=yes, shape=shape)
+
+
+def _from_file(
+    source: str,
+    identity: GuestIdentity | None,
+    also_macs: tuple[int, ...],
+    captured_on: str | None,
+    folder: Path | None,
+    shape: str,
+    *,
+    apply_it: bool,
+) -> int:
+    from analyzer.errors import HostError
+    from nwscan.api.suggesting import suggest_from_file, write_filters
+    from nwscan.render.progress import file_progress
+
+    if apply_it:
+        raise HostError(
+            "a filter made from a file alone is not applied: nobody knows whose card it is for",
+            source,
+            "name the guest instead: nwscan suggest --apply GUEST",
+        )
+    with file_progress(source) as watcher:
+        proposal = suggest_from_file(source, identity, also_macs=also_macs, captured_on=captured_on, watcher=watcher)
+    _show([proposal], shape)
+    if folder is not None:
+        write_filters(folder, proposal.suggestion.filter_set)
+    return EXIT_REFUSED if _is_refused([proposal], force=False) else 0
+
+
+def _show(proposals: Sequence[Proposal], shape: str) -> None:
+    if shape == "json":
+        import json
+
+        from generator.suggest.suggestion import to_document
+
+        for one in proposals:
+            click.echo(json.dumps(to_document(one.suggestion)))
+        return
+    from nwscan.render.suggestion import print_suggestion
+
+    for one in proposals:
+        print_suggestion(one.suggestion, one.report)
+
+
+def _write(proposals: Proposals, folder: Path | None, output: Path | None) -> None:
+    from generator.deploy.plan import encode
+    from nwscan.api.suggesting import write_filters
+    from nwscan.kept import write_private
+
+    if folder is not None:
+        for one in proposals.proposals:
+            write_filters(folder, one.suggestion.filter_set)
+    if output is not None:
+        write_private(output, encode(proposals.plan))
+
+
+def _is_refused(proposals: Sequence[Proposal], *, force: bool) -> bool:
+    refusals = [refusal for one in proposals for refusal in one.suggestion.refusals]
+    return any(not (force and refusal.can_force) for refusal in refusals)
+
+
+def _next_step(proposals: Proposals, shape: str) -> None:
+    if shape == "table" and proposals.plan.steps:
+        click.echo(f"To put it in: nwscan suggest --apply {_quoted(proposals.plan.name)}")
+
+
+def _apply(
+    guest: str, proposals: Proposals, options: CaptureOptions, settings: Settings, *, yes: bool, shape: str
+) -> int:
+    """Show the plan, ask, apply, measure again, judge; the last line is the command that undoes it."""
+    from nwscan.api import change, prove
+    from nwscan.cli.prove import exit_code
+    from nwscan.cli.prove import show as show_verifications
+    from nwscan.render.plan import print_plan
+    from nwscan.render.progress import capture_progress
+
+    plan = proposals.plan
+    if not plan.steps:
+        click.echo(f"{guest} has this filter already; nwscan verify {_quoted(guest)} measures what it does", err=True)
+    else:
+        print_plan(plan, stderr=shape == "json")
+        if not yes:
+            click.confirm("Put it in?", abort=True, err=True)
+        change.apply(plan, settings)
+        click.echo(f"applied to {plan.name}; measuring again", err=True)
+    cards = [one.card.identity for one in proposals.proposals if one.card is not None]
+    with capture_progress(guest, options.duration_s) as watcher:
+        after = prove.capture_metered(cards, options, settings=settings, watcher=watcher)
+    verifications = [
+        prove.Verification(one.report.identity, one.before, later, prove.compare(one.before, later))
+        for one, later in zip(proposals.proposals, after, strict=True)
+    ]
+    show_verifications(verifications, shape)
+    return _settle(plan.name, verifications, settings, exit_code(verifications), yes=yes)
+
+
+def _settle(name: str, verifications: Sequence[Verification], settings: Settings, code: int, *, yes: bool) -> int:
+    """Keep what is effective, undo what is harmful, leave the rest to a person."""
+    from analyzer.compare import Verdict
+    from nwscan.api import change
+
+    harmful = [one for one in verifications if one.comparison.verdict is Verdict.HARMFUL]
+    keep = code == 0 and (yes or click.confirm("Keep it?", default=True, err=True))
+    if harmful or (code == 0 and not keep):
+        undone = change.rollback(name, settings, "harmful" if harmful else "not kept")
+        show_undone(undone)
+        if harmful:
+            raise RolledBackError(
+                f"the filter did harm and was rolled back: {harmful[0].comparison.why}",
+                name,
+                "see what it dropped: nwscan suggest (without --apply); count more MACs as its own with --also-mac",
+            )
+        return 0
+    click.echo(f"To undo it: nwscan rollback {_quoted(name)}")
+    return code
+
+
+@click.command(epilog="Example: nwscan rollback vm1 --yes")
+@click.argument("guest", required=False)
+@click.option("--all", "everything", is_flag=True, help="Undo everything that nwscan did on this host.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_context
+def rollback(context: click.Context, guest: str | None, everything: bool, yes: bool) -> int:
+    """Undo what was applied to GUEST: its live XML, its definition and the filters are as they were before."""
+    from nwscan.api import change
+
+    if (guest is None) == (not everything):
+        raise UsageError("whose change?", hint="name a guest, or give --all")
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UsageError("off a terminal nobody can be asked", "rollback", "add --yes")
+        click.confirm(f"Undo what nwscan did to {guest or 'every guest'}?", abort=True, err=True)
+    settings = settings_of(context)
+    undone = change.rollback_all(settings) if guest is None else change.rollback(guest, settings)
+    if not undone:
+        click.echo(f"nothing to undo on {guest}" if guest else "nothing to undo")
+    show_undone(undone)
+    return 0
+
+
+def show_undone(undone: Sequence[Undone]) -> None:
+    """Print what was undone."""
+    from nwscan.render.text import visible
+
+    for one in undone:
+        for line in one.lines or ("nothing of it was there any more",):
+            click.echo(visible(line))
+        click.echo(f"undone: the change of {one.record.created} on {visible(one.record.plan.name)}")
+
+
+def _quoted(name: str) -> str:
+    import shlex
+
+    return shlex.quote(name)

@@ -1,0 +1,82 @@
+"""``list``, ``status`` and ``doctor``: what is on this host."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from nwscan.cli.options import output_format, settings_of
+
+if TYPE_CHECKING:
+    from generator.deploy.status import CardStatus
+
+STATUS_SCHEMA: Final = "nwscan.status/1"
+EXIT_NO: Final = 1
+
+
+@click.command("list", epilog="Example: nwscan list")
+@output_format("table", "json", "csv")
+@click.pass_context
+def list_taps(context: click.Context, shape: str) -> None:
+    """Show every tap with its guest, MAC, addresses, bridge, filter and port flags (learning, flood, isolated)."""
+    from nwscan.api import host
+
+    rows = host.list_taps(settings_of(context))
+    document = host.list_document(rows)
+    if shape == "json":
+        click.echo(json.dumps(document))
+    elif shape == "csv":
+        from nwscan.render.csv import csv_text
+
+        keys = ("tap", "guest", "uuid", "card", "mac", "bridge", "filter")
+        click.echo(csv_text(keys, [[tap[key] for key in keys] for tap in document["taps"]]), nl=False)
+    else:
+        from nwscan.render.host import print_taps
+
+        print_taps(rows)
+
+
+@click.command(epilog="Example: nwscan status")
+@output_format("table", "json")
+@click.pass_context
+def status(context: click.Context, shape: str) -> int:
+    """Compare what is intended with what libvirt and the kernel have. Exit code 1: something is not as intended."""
+    from nwscan.api import change
+
+    statuses = change.status(settings_of(context))
+    if shape == "json":
+        click.echo(json.dumps({"schema": STATUS_SCHEMA, "cards": [_card(one) for one in statuses]}))
+    else:
+        from nwscan.render.host import print_status
+
+        print_status(statuses)
+    return EXIT_NO if any(one.drift for one in statuses) else 0
+
+
+def _card(one: CardStatus) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {**asdict(one), "state": one.state, "drift": list(one.drift)}
+
+
+@click.command(epilog="Example: nwscan doctor")
+@click.option("--clean", is_flag=True, help="Remove what ended processes of nwscan left in the kernel.")
+@output_format("table", "json")
+@click.pass_context
+def doctor(context: click.Context, clean: bool, shape: str) -> int:
+    """Say what this host can do and what is left over. Exit code 1: something is missing or left."""
+    from nwscan.api import host
+
+    if clean:
+        removed = host.clean()
+        click.echo(f"removed: {', '.join(removed)}" if removed else "nothing to remove", err=True)
+    checks = host.doctor(settings_of(context))
+    if shape == "json":
+        click.echo(json.dumps(host.doctor_document(checks)))
+    else:
+        from nwscan.render.host import print_checks
+
+        print_checks(checks)
+    return EXIT_NO if any(check.is_fine is False for check in checks) else 0

@@ -1,0 +1,90 @@
+"""What is on the host, on the terminal: taps, the status of changes, the checks of doctor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from analyzer.model.addresses import format_mac
+from nwscan.render.console import console, headline, remark, table
+from nwscan.render.text import count
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from analyzer.host.bridge import PortState
+    from generator.deploy.status import CardStatus
+    from nwscan.api.host import Check, TapRow
+
+
+def print_taps(rows: Sequence[TapRow]) -> None:
+    """Print the taps of the host."""
+    out = console()
+    guests = {row.card.identity.uuid for row in rows}
+    out.print(headline(f"{count(len(rows))} taps of {count(len(guests))} running guests" if rows else "no guest runs"))
+    if rows:
+        out.print(table(("tap", "guest", "MAC", "bridge", "port", "filter"), [_tap_row(row) for row in rows]))
+    for row in rows:
+        if row.card.identity.addresses:
+            shown = ", ".join(f"{one.value} ({one.source})" for one in row.card.identity.addresses)
+            out.print(remark(f"{row.card.identity.name} on {row.card.identity.tap}: {shown}"))
+
+
+def _tap_row(row: TapRow) -> tuple[str, ...]:
+    identity = row.card.identity
+    name = f"{identity.name}:{identity.card}" if identity.card else str(identity.name)
+    mac = format_mac(identity.macs[0]) if identity.macs else "-"
+    ref = row.card.filterref[0] if row.card.filterref else "-"
+    return str(identity.tap), name, mac, identity.bridge or "-", port_flags(row.port), ref
+
+
+def port_flags(port: PortState | None) -> str:
+    """Give the flags of a port that decide what reaches it: those that are on."""
+    if port is None:
+        return "-"
+    flags = (("learning", port.learning), ("flood", port.flood), ("isolated", port.isolated))
+    return " ".join(name for name, is_on in flags if is_on) or "none"
+
+
+def print_status(statuses: Sequence[CardStatus]) -> None:
+    """Print intended against present."""
+    out = console()
+    if not statuses:
+        out.print(headline("no guest has a filter, and nothing of nwscan is in force"))
+        return
+    drifted = sum(1 for one in statuses if one.drift)
+    ours = sum(1 for one in statuses if one.state is not None)
+    sentence = f"{count(ours)} cards with a filter of nwscan" + (
+        f", {count(drifted)} not as intended" if drifted else ""
+    )
+    out.print(headline(sentence))
+    columns = ("card", "intended", "running", "next start", "kernel", "state")
+    out.print(table(columns, [_status_row(one) for one in statuses]))
+    for one in statuses:
+        for line in one.drift:
+            out.print(headline(f"{one.guest} {one.mac}: {line}"))
+
+
+def _status_row(one: CardStatus) -> tuple[str, ...]:
+    rules = "-" if one.rules is None else f"{one.rules} rules"
+    card = f"{one.guest} {one.tap or one.mac}"
+    return card, one.intended or "-", one.live or "-", one.inactive or "-", rules, str(one.state or "-")
+
+
+def print_checks(checks: Sequence[Check]) -> None:
+    """Print what this host can do."""
+    out = console()
+    wrong = [check for check in checks if check.is_fine is False]
+    out.print(headline(f"{count(len(wrong))} of {count(len(checks))} checks failed" if wrong else "all is well"))
+    out.print(table(("check", "", "found"), [(check.name, _mark(check), check.found) for check in checks]))
+    for line in _hints(wrong):
+        out.print(remark(line))
+
+
+def _mark(check: Check) -> str:
+    return {True: "ok", False: "no", None: "?"}[check.is_fine]
+
+
+def _hints(checks: Sequence[Check]) -> Iterator[str]:
+    for check in checks:
+        needed = f" (needed for {check.needed_for})" if check.needed_for else ""
+        yield f"{check.name}{needed}: {check.hint or check.found}"
