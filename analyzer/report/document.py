@@ -1,6 +1,7 @@
 """The shape of ``nwscan.report/1``: structures that validate what is read and order what is written.
 
-The keys are public (docs/report-schema.md, schemas/report-1.json): adding one keeps ``/1``, changing one makes ``/2``.
+The keys are public (the JSON Schema generated from here is published as nwscan/schemas/report-1.json): adding one keeps
+``/1``, changing one makes ``/2``. A key that came later has a default here, so that older documents stay readable.
 """
 
 from __future__ import annotations
@@ -11,13 +12,18 @@ import msgspec
 
 from analyzer.model.classes import DirectionSource
 from analyzer.model.identity import Provenance
+from analyzer.report.times import TIME_PATTERN
 
 SCHEMA: Final = "nwscan.report/1"
 
-Natural = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+COUNT_LIMIT: Final = 2**56
+"""72 petaoctets; sums of a hundred such reports still fit int64."""
+
+Natural = Annotated[int, msgspec.Meta(ge=0, le=COUNT_LIMIT)]
+Rational = Annotated[float, msgspec.Meta(ge=0)]
 Mac = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{2}(:[0-9a-f]{2}){5}$")]
-Time = Annotated[str, msgspec.Meta(pattern=r"^-?\d{4,}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z$")]
-"""UTC, RFC 3339 with nine digits of the second."""
+Time = Annotated[str, msgspec.Meta(pattern=TIME_PATTERN, description="UTC, RFC 3339, nine digits of the second.")]
+VlanId = Annotated[int, msgspec.Meta(ge=0, le=4095)]
 
 ClassKey = Literal["unicast_to_guest", "multicast", "broadcast", "foreign_unicast", "from_guest", "unclassified"]
 
@@ -30,7 +36,7 @@ class Tool(Part, frozen=True):
     """What wrote the document."""
 
     name: str
-    version: str
+    version: str | None
 
 
 class AddressPart(Part, frozen=True):
@@ -48,13 +54,13 @@ class GuestPart(Part, frozen=True):
     uuid: str | None
     tap: str | None
     bridge: str | None
-    macs: list[Mac]
+    macs: Annotated[list[Mac], msgspec.Meta(min_length=1)]
     addresses: list[AddressPart]
     macs_seen: list[AddressPart]
     identity_source: Provenance
     card: int | None = None
     groups: list[Mac] = []
-    vlans: list[int] = []
+    vlans: list[VlanId] = []
 
 
 class WindowPart(Part, frozen=True):
@@ -76,11 +82,22 @@ class Count(Part, frozen=True):
     octets: Natural
 
 
+class Classes(Part, frozen=True):
+    """The six classes; they add up to the frames seen in all windows."""
+
+    unicast_to_guest: Count
+    multicast: Count
+    broadcast: Count
+    foreign_unicast: Count
+    from_guest: Count
+    unclassified: Count
+
+
 class Share(Part, frozen=True):
     """A share of the frames and of the octets; null where there are none."""
 
-    frames: float | None
-    octets: float | None
+    frames: Rational | None
+    octets: Rational | None
 
 
 class Unrelated(Part, frozen=True):
@@ -88,11 +105,21 @@ class Unrelated(Part, frozen=True):
 
     frames: Natural
     octets: Natural
-    share: float | None
+    share: Rational | None
+
+
+class SubclassPart(Part, frozen=True, rename={"kind": "class"}):
+    """Frames of one class that have more in common; ``unrelated``: demonstrably for others."""
+
+    kind: ClassKey
+    name: str
+    unrelated: bool
+    frames: Natural
+    octets: Natural
 
 
 class Talker(Part, frozen=True):
-    """Who floods whom: frames are at most ``error`` too low; ``example`` is the time of one, to find it in the frames."""
+    """Who floods whom. There were at most ``error`` frames more; ``example`` is the time of the first, to find it."""
 
     src: Mac
     dst: Mac
@@ -110,16 +137,22 @@ class Group(Part, frozen=True):
     joined: bool | None
     frames: Natural
     octets: Natural
+    error: Natural
     first_seen: Time
     last_seen: Time
 
 
 class Sender(Part, frozen=True):
-    """A source MAC of what the guest sent."""
+    """A source MAC of what the guest sent: its own, one known otherwise, a group address (nobody's), or a new one.
+
+    The new ones stand in ``macs_seen``, too.
+    """
 
     src: Mac
+    role: Literal["own", "known", "new", "group"]
     frames: Natural
     octets: Natural
+    error: Natural
     first_seen: Time
     last_seen: Time
 
@@ -135,19 +168,35 @@ class EthertypePart(Part, frozen=True):
 class VlanPart(Part, frozen=True):
     """A VLAN ID (outermost tag) of what the guest sees."""
 
-    vlan: Annotated[int, msgspec.Meta(ge=0, le=4095)]
+    vlan: VlanId
     frames: Natural
     octets: Natural
 
 
-class Rate(Part, frozen=True):
-    """Means over the windows, and percentiles over the bins of the timeline, in frames a second."""
+class RatePart(Part, frozen=True):
+    """Means over the windows and percentiles over the whole time bins, in frames and bits a second."""
 
-    mean_fps: float | None
-    mean_bps: float | None
-    p50_fps: float | None
-    p95_fps: float | None
-    max_fps: float | None
+    mean_fps: Rational | None
+    mean_bps: Rational | None
+    p50_fps: Rational | None
+    p95_fps: Rational | None
+    p99_fps: Rational | None
+    max_fps: Rational | None
+    p50_bps: Rational | None
+    p95_bps: Rational | None
+    p99_bps: Rational | None
+    max_bps: Rational | None
+
+
+class Rates(Part, frozen=True):
+    """The rates of each class."""
+
+    unicast_to_guest: RatePart
+    multicast: RatePart
+    broadcast: RatePart
+    foreign_unicast: RatePart
+    from_guest: RatePart
+    unclassified: RatePart
 
 
 class TimelineRow(Part, frozen=True, rename={"kind": "class"}):
@@ -159,16 +208,39 @@ class TimelineRow(Part, frozen=True, rename={"kind": "class"}):
     octets: Natural
 
 
+class CausePart(Part, frozen=True):
+    """Why foreign unicast reaches the tap, how many frames that explains, and what would help at what risk."""
+
+    name: str
+    sentence: str
+    evidence: list[str]
+    remedy: str | None
+    risk: str | None
+    frames: Natural
+    octets: Natural
+
+
+class SamplePart(Part, frozen=True, rename={"kind": "class"}):
+    """One frame, described."""
+
+    t: Time
+    kind: ClassKey
+    src: Mac
+    dst: Mac
+    octets: Natural
+    text: str
+
+
 class FramesPart(Part, frozen=True):
     """The kept frames: file, SHA-256, share of the window's frames."""
 
     path: str
     sha256: str
-    covers: float
+    covers: Rational
 
 
 class Errors(Part, frozen=True):
-    """By how many frames the counts of the bounded tables may be too low; 0 is exact."""
+    """How many frames an address may have had that is not in the table; 0: the table is complete and exact."""
 
     foreign_talkers: Natural
     groups: Natural
@@ -176,18 +248,24 @@ class Errors(Part, frozen=True):
 
 
 class ReportDocument(Part, frozen=True):
-    """The document as a whole, in the order in which it is written."""
+    """What one network card of a guest saw, as nwscan measured it.
+
+    ``octets`` are original lengths with VLAN tags and without FCS. ``seen_by_guest`` is the sum of the four classes to
+    the guest; shares are of it. ``unrelated`` is what of it is demonstrably for others. ``segments`` are the frames on
+    a wire that the frames stand for. ``ethertypes`` and ``vlans`` are of what the guest sees. ``tcpdump`` is the
+    expression that shows the foreign unicast; where ``tcpdump_direction`` is "out", on the tap itself with -Q out.
+    """
 
     schema: Literal["nwscan.report/1"]
     tool: Tool
     guest: GuestPart
     direction_source: DirectionSource
     windows: list[WindowPart]
-    classes: dict[ClassKey, Count]
+    classes: Classes
     seen_by_guest: Count
     foreign_share: Share
     unrelated: Unrelated
-    subclasses: list[dict[str, object]]
+    subclasses: list[SubclassPart]
     segments: Natural
     foreign_talkers: list[Talker]
     groups: list[Group]
@@ -195,11 +273,12 @@ class ReportDocument(Part, frozen=True):
     errors: Errors
     ethertypes: list[EthertypePart]
     vlans: list[VlanPart]
-    rates: dict[ClassKey, Rate]
-    timeline_bin_s: Annotated[int, msgspec.Meta(ge=1, le=2**34)]
+    rates: Rates
+    timeline_bin_s: Annotated[int, msgspec.Meta(ge=1, le=2**32)]
     timeline: list[TimelineRow]
-    causes: list[dict[str, object]]
-    samples: list[dict[str, object]]
+    causes: list[CausePart]
+    samples: list[SamplePart]
     tcpdump: str
+    tcpdump_direction: Literal["out"] | None
     frames_file: FramesPart | None
     notes: list[str]

@@ -1,31 +1,84 @@
-"""How fast: mean rates over the windows, percentiles over the bins of the timeline."""
+"""How fast: mean rates over the windows, percentiles over the whole bins of the timeline."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import numpy as np
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 from analyzer.model.classes import FrameClass
-from analyzer.report.document import Rate
+from analyzer.report.times import NS_PER_S
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from analyzer.model.window import CaptureWindow
     from analyzer.report.report import Report
+
+PERCENTILES: Final = (50, 95, 99, 100)
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """Rates of one class: frames a second, and bits a second with eight bits an octet (no FCS, preamble, gap).
+
+    The means are over the windows, None where their length is not known. The percentiles, one for each of PERCENTILES,
+    are over time bins; None where no bin lies in a window entirely.
+    """
+
+    mean_fps: float | None
+    mean_bps: float | None
+    percentiles_fps: tuple[float, ...] | None
+    percentiles_bps: tuple[float, ...] | None
 
 
 def rates_of(report: Report) -> dict[FrameClass, Rate]:
-    """Give the rates of each class; null where the length of the windows is not known or no bin was filled.
+    """Give the rates of each class.
 
-    Percentiles are of frames a second in bins of the timeline's width, over all bins from the first to the last with a
-    frame of any class; bits are eight an octet of the original length, without FCS, preamble and gap.
+    Percentiles are by nearest rank over all bins that lie in a window entirely, those without a frame too: the ends of
+    a window would count as slow.
     """
-    duration_s = report.duration_s
-    _, bins = report.timeline.rows()
+    duration_s, bin_s = report.duration_s, report.timeline.bin_s
+    spans = _whole_spans(report.windows, bin_s * NS_PER_S)
+    starts = [start for start, _ in spans]
+    whole = sum(end - start for start, end in spans)
+    inside = [counts for number, counts in report.timeline.bins if _is_within(number, spans, starts)]
     rates = {}
     for kind in FrameClass:
         frames, octets = report.class_counts[kind]
-        mean = (frames / duration_s, octets * 8 / duration_s) if duration_s > 0 else (None, None)
-        per_bin = bins[:, kind, 0] / report.timeline.bin_s
-        high = [float(value) for value in np.percentile(per_bin, (50, 95, 100))] if len(per_bin) else [None] * 3
-        rates[kind] = Rate(*mean, *high)
+        has_mean, has_bins = duration_s > 0, whole > 0
+        rates[kind] = Rate(
+            frames / duration_s if has_mean else None,
+            octets * 8 / duration_s if has_mean else None,
+            _percentiles([counts[2 * kind] / bin_s for counts in inside], whole) if has_bins else None,
+            _percentiles([counts[2 * kind + 1] * 8 / bin_s for counts in inside], whole) if has_bins else None,
+        )
     return rates
+
+
+def _whole_spans(windows: Sequence[CaptureWindow], width_ns: int) -> list[tuple[int, int]]:
+    """Give the numbers (first, one past the last) of the bins within a window, in order and apart from each other."""
+    spans: list[tuple[int, int]] = []
+    for start, end in sorted(
+        (-(-window.start_ns // width_ns), window.end_ns // width_ns)
+        for window in windows
+        if window.start_ns is not None and window.end_ns is not None
+    ):
+        if spans and start <= spans[-1][1]:
+            spans[-1] = (spans[-1][0], max(end, spans[-1][1]))
+        elif end > start:
+            spans.append((start, end))
+    return spans
+
+
+def _is_within(number: int, spans: list[tuple[int, int]], starts: list[int]) -> bool:
+    at = bisect_right(starts, number) - 1
+    return at >= 0 and number < spans[at][1]
+
+
+def _percentiles(values: list[float], count: int) -> tuple[float, ...]:
+    """Give the percentiles of ``count`` values, of which those that are not given are 0."""
+    ordered = sorted(values)
+    missing = count - len(ordered)
+    ranks = [-(-percentile * count // 100) - 1 - missing for percentile in PERCENTILES]
+    return tuple(ordered[rank] if rank >= 0 else 0.0 for rank in ranks)

@@ -7,20 +7,22 @@ What lives here: the report and how it is built from batches. What must not: fil
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from analyzer.errors import UsageError
-from analyzer.model.addresses import format_mac
 from analyzer.model.classes import CLASS_COUNT, TO_GUEST_CLASSES, DirectionSource, FrameClass
 from analyzer.model.columns import column
 from analyzer.report import tables
+from analyzer.report.findings import Cause, Sample, Subclass, merge_causes, merge_samples, merge_subclasses
+from analyzer.report.identities import merge_identities
 from analyzer.report.talkers import Hitters, HitterTable
 from analyzer.report.timeline import COUNTS, Timeline, TimelineCounts
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from analyzer.model.frames import I64, U8, FrameBatch
     from analyzer.model.identity import GuestIdentity
     from analyzer.model.window import CaptureWindow
@@ -32,6 +34,8 @@ Tally = tuple[tuple[int, int, int], ...]
 """A number (ethertype, VLAN ID) with its frames and octets, in the order of the numbers."""
 
 NO_COUNTS: Final[ClassCounts] = ((0, 0),) * CLASS_COUNT
+_NO_HITTERS: Final = Hitters()
+_NO_TIMELINE: Final = Timeline()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +53,9 @@ class Report:
 
     ``class_counts`` partition the frames: they add up to the frames seen in ``windows``. ``talkers`` are the (source,
     destination) pairs of foreign unicast, ``groups`` the destinations of multicast, ``senders`` the source MACs of what
-    the guest sent. ``ethertypes`` and ``vlans`` are of what is to the guest. ``segments`` are the frames on a wire that the
-    frames stand for. ``frames_file`` is known for a report of one window only.
+    the guest sent. ``ethertypes`` and ``vlans`` are of what is to the guest. ``segments`` are the frames on a wire that
+    the frames stand for. ``subclasses``, ``causes`` and ``samples`` are empty where nobody has looked for them.
+    ``frames_file`` is known for a report of one window only.
     """
 
     identity: GuestIdentity
@@ -58,12 +63,15 @@ class Report:
     windows: tuple[CaptureWindow, ...] = ()
     class_counts: ClassCounts = NO_COUNTS
     segments: int = 0
-    talkers: Hitters = Hitters()
-    groups: Hitters = Hitters()
-    senders: Hitters = Hitters()
+    talkers: Hitters = _NO_HITTERS
+    groups: Hitters = _NO_HITTERS
+    senders: Hitters = _NO_HITTERS
     ethertypes: Tally = ()
     vlans: Tally = ()
-    timeline: Timeline = Timeline()
+    timeline: Timeline = _NO_TIMELINE
+    subclasses: tuple[Subclass, ...] = ()
+    causes: tuple[Cause, ...] = ()
+    samples: tuple[Sample, ...] = ()
     frames_file: FramesFile | None = None
     notes: tuple[str, ...] = ()
 
@@ -95,6 +103,14 @@ class Report:
         return (foreign[0] / seen[0] if seen[0] else None), (foreign[1] / seen[1] if seen[1] else None)
 
     @property
+    def unrelated(self) -> tuple[int, int]:
+        """Frames and octets that are demonstrably for others: foreign unicast, and such multicast and broadcast."""
+        foreign = self.class_counts[FrameClass.FOREIGN_UNICAST]
+        groups = (FrameClass.MULTICAST, FrameClass.BROADCAST)
+        rows = [one for one in self.subclasses if one.is_unrelated and one.kind in groups]
+        return foreign[0] + sum(one.frames for one in rows), foreign[1] + sum(one.octets for one in rows)
+
+    @property
     def duration_s(self) -> float:
         """Length of all windows together, in seconds."""
         return sum(window.duration_s for window in self.windows)
@@ -107,19 +123,15 @@ class Report:
         return sum(known) if len(known) == len(lost) else None
 
     def merge(self, other: Report) -> Report:
-        """Give the report of both; associative and commutative, ``empty`` is neutral.
+        """Give the report of both; associative and commutative, ``empty`` of the same card is neutral.
 
         Raises UsageError where the two are of different cards.
         """
-        if set(self.identity.macs) != set(other.identity.macs):
-            mine, theirs = (", ".join(map(format_mac, one.identity.macs)) for one in (self, other))
-            raise UsageError(f"reports of different cards cannot be one: {mine} and {theirs}", hint="show them one by one")
-        files = {one.frames_file for one in (self, other) if one.frames_file is not None}
-        return replace(
-            self,
-            identity=min(self.identity, other.identity, key=repr),
+        windows = windows_in_order((*self.windows, *other.windows))
+        return Report(
+            identity=merge_identities(self.identity, other.identity),
             direction_source=_weaker(self, other),
-            windows=tuple(sorted((*self.windows, *other.windows), key=repr)),
+            windows=windows,
             class_counts=tuple(
                 (one[0] + two[0], one[1] + two[1])
                 for one, two in zip(self.class_counts, other.class_counts, strict=True)
@@ -128,10 +140,13 @@ class Report:
             talkers=self.talkers.merge(other.talkers),
             groups=self.groups.merge(other.groups),
             senders=self.senders.merge(other.senders),
-            ethertypes=_merge_tallies(self.ethertypes, other.ethertypes),
-            vlans=_merge_tallies(self.vlans, other.vlans),
+            ethertypes=merge_tallies((*self.ethertypes, *other.ethertypes)),
+            vlans=merge_tallies((*self.vlans, *other.vlans)),
             timeline=self.timeline.merge(other.timeline),
-            frames_file=files.pop() if len(files) == 1 and _has_one_window(self, other) else None,
+            subclasses=merge_subclasses((*self.subclasses, *other.subclasses)),
+            causes=merge_causes((*self.causes, *other.causes)),
+            samples=merge_samples((*self.samples, *other.samples)),
+            frames_file=(self.frames_file or other.frames_file) if len(windows) == 1 else None,
             notes=tuple(sorted({*self.notes, *other.notes})),
         )
 
@@ -146,14 +161,28 @@ def _weaker(one: Report, other: Report) -> DirectionSource:
     return min(sources, key=_BY_TRUST.index)
 
 
-def _has_one_window(one: Report, other: Report) -> bool:
-    return len(one.windows) + len(other.windows) <= 1
+def windows_in_order(windows: tuple[CaptureWindow, ...]) -> tuple[CaptureWindow, ...]:
+    """Give windows in order of time, those of unknown time first."""
+    return tuple(sorted(windows, key=lambda window: [(value is not None, value) for value in _values(window)]))
 
 
-def _merge_tallies(one: Tally, other: Tally) -> Tally:
+def _values(window: CaptureWindow) -> tuple[object, ...]:
+    return (
+        window.start_ns,
+        window.end_ns,
+        window.source,
+        window.frames_seen,
+        window.frames_lost,
+        window.snaplen,
+        window.stopped_early,
+    )
+
+
+def merge_tallies(rows: Iterable[tuple[int, int, int]]) -> Tally:
+    """Give each number once, with the sum of its counts, in order."""
     frames: Counter[int] = Counter()
     octets: Counter[int] = Counter()
-    for number, some_frames, some_octets in (*one, *other):
+    for number, some_frames, some_octets in rows:
         frames[number] += some_frames
         octets[number] += some_octets
     return tuple((number, frames[number], octets[number]) for number in sorted(frames))
@@ -172,14 +201,14 @@ class ReportBuilder:
         self._bins: I64 = np.zeros(_BINS_AT_ONCE, np.int64)
         self._bin_counts: I64 = np.zeros(_BINS_AT_ONCE * COUNTS, np.int64)
         self._timeline = TimelineCounts()
-        self._talkers = HitterTable(FrameClass.FOREIGN_UNICAST, "pair")
+        self._talkers = HitterTable(FrameClass.FOREIGN_UNICAST, "src", "dst")
         self._groups = HitterTable(FrameClass.MULTICAST, "dst")
         self._senders = HitterTable(FrameClass.FROM_GUEST, "src")
 
     @property
     def counts(self) -> I64:
-        """The counts so far as int64[6, 2]: FrameClass x (frames, octets)."""
-        return self._totals.reshape(CLASS_COUNT, 2)
+        """The counts so far as int64[6, 2]: FrameClass x (frames, octets); a copy."""
+        return self._totals.reshape(CLASS_COUNT, 2).copy()
 
     def add(self, batch: FrameBatch, classes: U8) -> None:
         """Count n frames with their n classes."""
@@ -199,7 +228,7 @@ class ReportBuilder:
         return Report(
             identity=self._identity,
             direction_source=self._direction_source,
-            windows=windows,
+            windows=windows_in_order(windows),
             class_counts=tuple((int(frames), int(octets)) for frames, octets in self.counts),
             segments=int(self._state[1]),
             talkers=self._talkers.finish(),
@@ -208,8 +237,8 @@ class ReportBuilder:
             ethertypes=_nonzero(self._ethertypes),
             vlans=_nonzero(self._vlans),
             timeline=self._timeline.finish(),
-            frames_file=frames_file,
-            notes=notes,
+            frames_file=frames_file if len(windows) == 1 else None,
+            notes=tuple(sorted(set(notes))),
         )
 
     def _tally(self, batch: FrameBatch, classes: U8, at: int) -> int:
@@ -240,4 +269,4 @@ _BINS_AT_ONCE: Final = 256
 def _nonzero(counts: I64) -> Tally:
     pairs = counts.reshape(-1, 2)
     numbers = np.flatnonzero(pairs[:, 0])
-    return tuple((int(number), int(pairs[number, 0]), int(pairs[number, 1])) for number in numbers)
+    return tuple(zip(numbers.tolist(), *pairs[numbers].T.tolist(), strict=True))

@@ -2,6 +2,9 @@
 
 What lives here: loops over the columns of one batch and nothing else. What must not: deciding what to keep (talkers.py)
 or what it means. Hot: types in tables.pxd; the same file runs uncompiled.
+
+A table of addresses is a hash table with open addressing in one int64 array: a power of two slots of ``SLOT_LENGTH``
+values each (two MACs, frames, octets, first and last time in ns, error); a slot without frames is free.
 """
 
 from __future__ import annotations
@@ -20,8 +23,24 @@ _STATE_SEGMENTS = 1
 
 STATE_LENGTH: Final = 2
 
+SLOT_LENGTH: Final = 7
 
-def tally(
+_SLOT = SLOT_LENGTH
+_SECOND = 1
+_FRAMES = 2
+_OCTETS = 3
+_FIRST_NS = 4
+_LAST_NS = 5
+_ERROR = 6
+
+_MIX = 0x9E3779B97F4A7C15
+"""2**64 over the golden ratio (Knuth, The Art of Computer Programming 3, 6.4): spreads neighbours far apart."""
+
+_MASK = 0xFFFFFFFFFFFFFFFF
+"""64 bits; names, since C has no literals of that size here."""
+
+
+def tally(  # noqa: PLR0917 - one parameter a column
     classes: Column,
     octets: Column,
     segments: Column,
@@ -77,7 +96,14 @@ def tally(
     return rows
 
 
-def absorb(
+def slot_of(first: int, second: int, seed: int) -> int:
+    """Give the slot of two addresses before masking; who does not know ``seed`` cannot choose addresses that meet."""
+    mixed = ((first ^ seed) * _MIX + second) & _MASK
+    mixed = ((mixed ^ (mixed >> 29)) * (seed | 1)) & _MASK
+    return mixed >> 32
+
+
+def absorb(  # noqa: PLR0917 - one parameter a column
     classes: Column,
     wanted: int,
     first: Column,
@@ -87,49 +113,59 @@ def absorb(
     ts_ns: Column,
     start: int,
     seed: int,
-    first_keys: Column,
-    second_keys: Column,
-    frames: Column,
-    octet_sums: Column,
-    first_ns: Column,
-    last_ns: Column,
+    error: int,
+    table: Column,
     limit: int,
     used: Column,
 ) -> int:
     """Count the frames of class ``wanted`` from ``start`` on by address (pair); gives the row it stopped at.
 
-    A hash table with open addressing in six columns of a power of two slots; a slot without frames is free. It stops
-    before the frame that would fill slot ``limit`` + 1. ``seed`` is secret: whoever chooses addresses cannot choose slots.
+    It stops before the frame that would fill slot ``limit`` + 1; ``used[0]`` counts the slots filled. ``limit`` must be
+    below the number of slots. ``error`` is what a new address may have had before.
     """
-    mask = first_keys.shape[0] - 1
-    room = limit - used[0]
+    mask = table.shape[0] // _SLOT - 1
+    second_key = 0
     i = start
     while i < classes.shape[0]:
         if classes[i] != wanted:
             i += 1
             continue
         first_key = first[i]
-        second_key = second[i] if has_second else 0
-        mixed = ((first_key ^ seed) * 0x9E3779B97F4A7C15 + second_key) & 0xFFFFFFFFFFFFFFFF
-        mixed = ((mixed ^ (mixed >> 29)) * (seed | 1)) & 0xFFFFFFFFFFFFFFFF
-        slot = (mixed >> 32) & mask
-        while frames[slot] and (first_keys[slot] != first_key or second_keys[slot] != second_key):
+        if has_second:
+            second_key = second[i]
+        slot = slot_of(first_key, second_key, seed) & mask
+        base = slot * _SLOT
+        while table[base + _FRAMES] and (table[base] != first_key or table[base + _SECOND] != second_key):
             slot = (slot + 1) & mask
-        if frames[slot] == 0:
-            if room == 0:
+            base = slot * _SLOT
+        if table[base + _FRAMES] == 0:
+            if used[0] == limit:
                 break
-            room -= 1
             used[0] += 1
-            first_keys[slot] = first_key
-            second_keys[slot] = second_key
-            octet_sums[slot] = 0
-            first_ns[slot] = ts_ns[i]
-            last_ns[slot] = ts_ns[i]
-        frames[slot] += 1
-        octet_sums[slot] += octets[i]
-        if ts_ns[i] > last_ns[slot]:
-            last_ns[slot] = ts_ns[i]
-        elif ts_ns[i] < first_ns[slot]:
-            first_ns[slot] = ts_ns[i]
+            table[base] = first_key
+            table[base + _SECOND] = second_key
+            table[base + _OCTETS] = 0
+            table[base + _FIRST_NS] = ts_ns[i]
+            table[base + _LAST_NS] = ts_ns[i]
+            table[base + _ERROR] = error
+        table[base + _FRAMES] += 1
+        table[base + _OCTETS] += octets[i]
+        if ts_ns[i] > table[base + _LAST_NS]:
+            table[base + _LAST_NS] = ts_ns[i]
+        elif ts_ns[i] < table[base + _FIRST_NS]:
+            table[base + _FIRST_NS] = ts_ns[i]
         i += 1
     return i
+
+
+def lay(entries: Column, seed: int, table: Column) -> None:
+    """Put ``entries`` (slots one behind the other, all filled and distinct) into an empty ``table`` with room left."""
+    mask = table.shape[0] // _SLOT - 1
+    at = 0
+    while at < entries.shape[0]:
+        slot = slot_of(entries[at], entries[at + _SECOND], seed) & mask
+        while table[slot * _SLOT + _FRAMES]:
+            slot = (slot + 1) & mask
+        for k in range(_SLOT):
+            table[slot * _SLOT + k] = entries[at + k]
+        at += _SLOT

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from analyzer.model.classes import CLASS_COUNT
+from analyzer.report.times import NS_PER_S
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from analyzer.model.frames import I64
 
 MAX_BINS: Final = 4096
-NS_PER_S: Final = 1_000_000_000
+
 
 COUNTS: Final = 2 * CLASS_COUNT
 """Counts of a bin: frames and octets of each class, in the order of FrameClass."""
@@ -29,7 +30,7 @@ Bin = tuple[int, tuple[int, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """``bins`` are (number, 12 counts) in order, empty ones left out; bin n begins n * ``bin_s`` seconds after the epoch."""
+    """``bins`` are (number, 12 counts) in order, without empty ones; bin n begins n * ``bin_s`` s after the epoch."""
 
     bin_s: int = 1
     bins: tuple[Bin, ...] = ()
@@ -42,7 +43,7 @@ class Timeline:
         return merged.finish()
 
     def rows(self) -> tuple[I64, I64]:
-        """Give the start of every bin from first to last in ns, int64[n], and its counts, int64[n, 6, 2]; gaps are zeros.
+        """Give the start of each bin from first to last in ns, int64[n], and its counts, int64[n, 6, 2], zeros in gaps.
 
         Where gaps would make them more than ``MAX_BINS`` rows, the bins that are there stand alone.
         """

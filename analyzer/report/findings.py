@@ -1,0 +1,92 @@
+"""What later parts find out about the frames of a report: subclasses, causes, samples. Values that merge.
+
+What lives here: the values and their laws. What must not: finding them (analyzer/classify, analyzer/causes.py).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from analyzer.model.classes import CLASS_COUNT, FrameClass
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable
+
+SAMPLES_KEPT: Final = 8
+"""Samples that a report keeps of each class: the earliest."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Subclass:
+    """Frames of one class that have something more in common (``arp_for_others``).
+
+    ``is_unrelated`` says that they are demonstrably for others; those of a class that are have no frame in common.
+    """
+
+    kind: FrameClass
+    name: str
+    is_unrelated: bool
+    frames: int
+    octets: int
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Cause:
+    """Why foreign unicast reaches the tap: one sentence with its evidence, the frames it explains, and its remedy."""
+
+    name: str
+    sentence: str
+    evidence: tuple[str, ...]
+    remedy: str | None
+    risk: str | None
+    frames: int
+    octets: int
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Sample:
+    """One frame described for people. The text holds what was on the wire: whoever shows it escapes it."""
+
+    ts_ns: int
+    kind: FrameClass
+    src: int
+    dst: int
+    octets: int
+    text: str
+
+
+def merge_subclasses(found: Iterable[Subclass]) -> tuple[Subclass, ...]:
+    """Give each subclass once, with the sum of its counts, in order."""
+    listed = tuple(found)
+    frames, octets = _sums([((one.kind, one.name, one.is_unrelated), one.frames, one.octets) for one in listed])
+    kinds = {(one.kind, one.name, one.is_unrelated): one for one in listed}
+    return tuple(sorted(replace(one, frames=frames[key], octets=octets[key]) for key, one in kinds.items()))
+
+
+def merge_causes(found: Iterable[Cause]) -> tuple[Cause, ...]:
+    """Give each cause once, with the sum of its counts, in order."""
+    bare = [(replace(one, frames=0, octets=0), one.frames, one.octets) for one in found]
+    frames, octets = _sums(bare)
+    return tuple(sorted(replace(one, frames=frames[one], octets=octets[one]) for one in {one for one, _, _ in bare}))
+
+
+def merge_samples(found: Iterable[Sample]) -> tuple[Sample, ...]:
+    """Give the ``SAMPLES_KEPT`` earliest of each class, in order of time; the same sample once."""
+    kept: list[Sample] = []
+    room = [SAMPLES_KEPT] * CLASS_COUNT
+    for one in sorted(set(found)):
+        if room[one.kind]:
+            room[one.kind] -= 1
+            kept.append(one)
+    return tuple(kept)
+
+
+def _sums(rows: Iterable[tuple[Hashable, int, int]]) -> tuple[Counter[Hashable], Counter[Hashable]]:
+    frames: Counter[Hashable] = Counter()
+    octets: Counter[Hashable] = Counter()
+    for key, some_frames, some_octets in rows:
+        frames[key] += some_frames
+        octets[key] += some_octets
+    return frames, octets

@@ -1,0 +1,33 @@
+"""The MAC addresses that a guest sends from: its own, others known, and those that only its traffic tells."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from analyzer.model.addresses import format_mac, is_group
+from analyzer.model.identity import Address, Provenance
+
+if TYPE_CHECKING:
+    from analyzer.report.report import Report
+    from analyzer.report.talkers import Entry
+
+Role = Literal["own", "known", "new", "group"]
+"""One of the card's own, one that its identity names, one that only the traffic tells (and that nobody may trust), or a
+group address, which no frame should come from (IEEE 802.3-2022, 3.2.3) and which is nobody's."""
+
+
+def senders_with_roles(report: Report) -> list[tuple[Entry, Role]]:
+    """Give the source MACs of what the guest sent, most frames first."""
+    known = {address.value for address in report.identity.macs_seen}
+    own = set(report.identity.macs)
+    rows: list[tuple[Entry, Role]] = []
+    for entry in report.senders.by_size():
+        role: Role = "group" if is_group(entry.first) else "known" if format_mac(entry.first) in known else "new"
+        rows.append((entry, "own" if entry.first in own else role))
+    return rows
+
+
+def macs_seen(report: Report) -> tuple[Address, ...]:
+    """Give the MACs that the guest was seen to use beyond its own: the identity's, and the new ones of the traffic."""
+    new = [format_mac(entry.first) for entry, role in senders_with_roles(report) if role == "new"]
+    return (*report.identity.macs_seen, *(Address(mac, Provenance.TRAFFIC, trusted=False) for mac in new))

@@ -1,0 +1,33 @@
+"""Times in documents: UTC, RFC 3339 with nine digits of the second and Z, from and to nanoseconds since the epoch."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+NS_PER_S: Final = 1_000_000_000
+
+TIME_PATTERN: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{9}Z$"
+
+_TIME = re.compile(TIME_PATTERN)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LIMIT: Final = 2**63
+"""Times are int64 everywhere inside: the years 1677 to 2262."""
+
+
+def format_time(ns: int) -> str:
+    """Give nanoseconds since the epoch as text."""
+    seconds, rest = divmod(ns, NS_PER_S)
+    return f"{_EPOCH + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
+
+
+def parse_time(text: str) -> int:
+    """Give the nanoseconds since the epoch that ``text`` says. Raises ValueError."""
+    if not _TIME.match(text):
+        raise ValueError(f"not a time in UTC with nine digits: {text!r}")
+    moment = datetime.fromisoformat(f"{text[:19]}+00:00")
+    ns = (moment - _EPOCH) // timedelta(seconds=1) * NS_PER_S + int(text[20:29])
+    if not -_LIMIT <= ns < _LIMIT:
+        raise ValueError(f"the time {text} is beyond what nanoseconds in 64 bits can say")
+    return ns
