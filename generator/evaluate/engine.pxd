@@ -13,8 +13,8 @@ cdef int _STP_TYPE, _STP_FLAGS, _STP_ROOT_PRIO, _STP_ROOT_ADDR, _STP_ROOT_COST, 
 cdef int _DSCP, _TCP_FLAGS, _ICMP_TYPE, _ICMP_CODE
 cdef int _PRESENT, _ABSENT, _CUT, _EQUAL, _EQUAL_PAIR, _RANGE, _RANGE_BOTH, _RANGE_PAIR
 cdef int _ACT_ACCEPT, _ACT_DROP, _ACT_JUMP
-cdef int _REASON_CUT, _REASON_NO_ETHERNET, _REASON_BRIDGE_NETFILTER, _REASON_FRAGMENT
-cdef int _VERDICT_ACCEPT, _VERDICT_DROP, _VERDICT_UNKNOWN, _NO, _YES, _MAYBE, _MAY_ACCEPT, _MAY_DROP, _MAY_FALL
+cdef int _REASON_CUT, _REASON_NO_ETHERNET, _REASON_BRIDGE_NETFILTER, _REASON_FRAGMENT, _REASON_MALFORMED
+cdef int _VERDICT_ACCEPT, _VERDICT_DROP, _VERDICT_UNKNOWN, _NO, _YES, _MAYBE, _MAY_ACCEPT, _MAY_DROP, _MAY_FALL, _FIRST_SUBCHAIN
 cdef u64 _IPV4, _IPV6, _ARP, _RARP, _CTAG, _STAG, _ETHERTYPE_MIN, _LENGTH_INSIDE, _BGA, _BPDU
 
 @cython.locals(value=u64, i=Py_ssize_t)
@@ -45,10 +45,8 @@ cdef class Engine:
     cdef int judge(self, int to_guest) noexcept
     @cython.locals(root=int, found=int)
     cdef int layer3(self, int way) noexcept
-    @cython.locals(outcome=int, i=int, match=int, act=int, found=int)
+    @cython.locals(outcome=int, before=int, i=int, match=int, act=int, found=int)
     cdef int chain(self, int number, bint certain) noexcept
-    @cython.locals(before=int, found=int)
-    cdef int enter(self, int item, bint certain) noexcept
     @cython.locals(answer=int, why=int, t=int, field=int, op=int, there=int)
     cdef int matches(self, int item) noexcept
     @cython.locals(value=u64, second=u64, low=bint, high=bint)
@@ -62,7 +60,7 @@ cdef class Engine:
     @cython.locals(fragment=u64)
     cdef void read_ipv4(self, const u8[::1] data, Py_ssize_t at, Py_ssize_t end, Py_ssize_t wire) noexcept
     cdef void read_upper(self, const u8[::1] data, Py_ssize_t at, Py_ssize_t end, Py_ssize_t wire) noexcept
-    @cython.locals(half=int, protocol=int, length=Py_ssize_t, step=Py_ssize_t)
+    @cython.locals(half=int, protocol=int, fragment=int, length=Py_ssize_t, step=Py_ssize_t)
     cdef void read_ipv6(self, const u8[::1] data, Py_ssize_t at, Py_ssize_t end, Py_ssize_t wire) noexcept
     @cython.locals(hardware=Py_ssize_t, protocol=Py_ssize_t)
     cdef void read_arp(self, const u8[::1] data, Py_ssize_t at, Py_ssize_t end, Py_ssize_t wire) noexcept

@@ -71,6 +71,7 @@ _REASON_CUT = int(Reason.CUT)
 _REASON_NO_ETHERNET = int(Reason.NO_ETHERNET)
 _REASON_BRIDGE_NETFILTER = int(Reason.BRIDGE_NETFILTER)
 _REASON_FRAGMENT = int(Reason.FRAGMENT)
+_REASON_MALFORMED = int(Reason.MALFORMED)
 _VERDICT_ACCEPT = int(Verdict.ACCEPT)
 _VERDICT_DROP = int(Verdict.DROP)
 _VERDICT_UNKNOWN = int(Verdict.UNKNOWN)
@@ -80,6 +81,7 @@ _MAYBE = 2
 _MAY_ACCEPT = 1  # what can become of a frame, as bits
 _MAY_DROP = 2
 _MAY_FALL = 4  # it leaves the chain at its end or by a return
+_FIRST_SUBCHAIN = 6  # compiled.py puts the roots of the chains before them
 _IPV4 = 0x0800
 _IPV6 = 0x86DD
 _ARP = 0x0806
@@ -175,7 +177,9 @@ class Engine:
             return _MAY_ACCEPT
         if self.presence[_FRAGMENT] != _PRESENT or self.value[_FRAGMENT]:
             self.doubt = self.chain_bounds[2 * root]
-            self.reason = _REASON_FRAGMENT if self.presence[_FRAGMENT] == _PRESENT else _REASON_CUT
+            self.reason = _REASON_FRAGMENT
+            if self.presence[_FRAGMENT] != _PRESENT:
+                self.reason = _REASON_CUT if self.presence[_FRAGMENT] == _CUT else _REASON_MALFORMED
             return _MAY_ACCEPT | _MAY_DROP
         found = self.chain(root, True)  # noqa: FBT003
         if found & _MAY_FALL:
@@ -190,10 +194,11 @@ class Engine:
     def chain(self, number: int, certain: bool) -> int:  # noqa: FBT001
         """Give what may become of the frame in chain ``number``, as bits; the last one to decide is remembered.
 
-        ``certain`` says that the frame gets there: only then are its matches counted.
+        ``certain`` says that the frame gets there: only then are its matches counted. At the end of a sub-chain it is
+        accepted, the policy of chains made with ``ebtables -N``; it goes on behind the jump by ``return`` only.
         """
         outcome = 0
-        self.decider = -1
+        before = -1
         for i in range(self.chain_bounds[2 * number], self.chain_bounds[2 * number + 1]):
             match = self.matches(i)
             if match == _NO:
@@ -203,11 +208,12 @@ class Engine:
                 self.hits[2 * i + 1] += self.octets
             act = self.act[i]
             if act == _ACT_JUMP:
-                found = self.enter(i, certain and match == _YES)
+                found = self.chain(self.jump[i], certain and match == _YES)
                 outcome |= found & ~_MAY_FALL
                 if match == _YES and not found & _MAY_FALL:
                     return outcome
                 certain = certain and found == _MAY_FALL
+                before = self.decider
                 continue
             if act < _ACT_ACCEPT:
                 continue
@@ -218,15 +224,8 @@ class Engine:
             certain = False
             if self.doubt < 0:
                 self.doubt = i
-        return outcome | _MAY_FALL
-
-    def enter(self, item: int, certain: bool) -> int:  # noqa: FBT001
-        """Give what may become of the frame in the chain that a jump leads to; who decided before stays remembered."""
-        before = self.decider
-        found = self.chain(self.jump[item], certain)
-        if self.decider < 0:
-            self.decider = before
-        return found
+        self.decider = -1 if number >= _FIRST_SUBCHAIN else before
+        return outcome | (_MAY_ACCEPT if number >= _FIRST_SUBCHAIN else _MAY_FALL)
 
     def matches(self, item: int) -> int:
         """Say whether the frame matches a rule: no, yes, or maybe, the reason left behind."""
@@ -362,18 +361,19 @@ class Engine:
         self.put(_DSCP, (be(data, at, 2) >> 6) & 0x3F)
         for half in range(4):
             self.put(_SADDR6 + half, be(data, at + 8 + 8 * half, 8))
-        self.put(_FRAGMENT, 0)
+        fragment = 0
         protocol = data[at + 6]
         at += 40
         while protocol in (0, 43, 44, 51, 60):
             length = 8 if protocol == 44 else 2  # noqa: PLR2004 - the Fragment header
             if not self.has(_PROTO6, at, length, end, wire):
+                self.presence[_FRAGMENT] = self.presence[_PROTO6]
                 self.spread(_SPORT, _DPORT, _PROTO6)
                 self.spread(_ICMP6_TYPE, _ICMP6_CODE, _PROTO6)
                 self.spread(_TCP_FLAGS, _ICMP_CODE, _PROTO6)
                 return
             if protocol == 44:  # noqa: PLR2004
-                self.put(_FRAGMENT, 1)
+                fragment = 1
                 if be(data, at + 2, 2) & 0xFFF8:
                     break
                 step = 8
@@ -383,6 +383,7 @@ class Engine:
                 step = 8 * (data[at + 1] + 1)
             protocol = data[at]
             at += step
+        self.put(_FRAGMENT, fragment)
         if protocol == 59:  # noqa: PLR2004 - no next header: ipv6_skip_exthdr fails
             return
         self.put(_PROTO6, protocol)

@@ -103,6 +103,7 @@ class Reason(IntEnum):
     BRIDGE_NETFILTER = 6
     FRAGMENT = 7
     OPTION = 8
+    MALFORMED = 9
 
     @property
     def text(self) -> str:
@@ -120,6 +121,7 @@ _REASONS = {
     Reason.BRIDGE_NETFILTER: "a rule acts only where bridge-nf-call-iptables is on",
     Reason.FRAGMENT: "connection tracking puts fragments together before rules see them",
     Reason.OPTION: "a rule looks at a TCP option",
+    Reason.MALFORMED: "its IP header is wrong, and such packets never reach iptables",
 }
 
 

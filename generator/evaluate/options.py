@@ -91,6 +91,8 @@ def _mac_test(field: Field, text: str, *, inverted: bool) -> Test:
     else:
         mask = _mac(mask_text) if slash else _MAC_FULL
         value = _mac(address) & mask
+        if not mask:
+            raise RefusedError(f"the mask of {text!r} hides everything, which ebtables-nft cannot install")
     return Test(field, Op.EQUAL, inverted, mask, value)
 
 
@@ -209,7 +211,7 @@ _EBTABLES: Final[dict[str, Callable[[str, bool], Test]]] = {
     "-s": lambda text, inverted: _mac_test(Field.SRC, text, inverted=inverted),
     "-d": lambda text, inverted: _mac_test(Field.DST, text, inverted=inverted),
     "-p": _ethertype,
-    "--vlan-id": _equal(Field.VID, 10, 4095),
+    "--vlan-id": _equal(Field.VID, 10, 4094),
     "--vlan-encap": _encapsulated,
     "--arp-htype": _equal(Field.ARP_HTYPE, 10, 0xFFFF),
     "--arp-opcode": _equal(Field.ARP_OPCODE, 10, 0xFFFF),
@@ -270,6 +272,8 @@ def _layer3(version: int) -> dict[str, Callable[[str, bool], Test]]:
 
 
 _READERS: Final = {Family.EBTABLES: _EBTABLES, Family.IPTABLES: _layer3(4), Family.IP6TABLES: _layer3(6)}
+_WITH_PORTS: Final = frozenset({6, 17, 136, 132, 33})
+PROTOCOL_ICMPV6: Final = 58
 _SILENT: Final = {"-m": 1, "--comment": 1}
 _FLAGS: Final = frozenset({"--arp-gratuitous"})
 
@@ -323,9 +327,17 @@ def read_tests(family: Family, arguments: Sequence[str]) -> list[Test]:
 
 
 def _require_protocol(family: Family, arguments: Sequence[str]) -> None:
-    """Refuse what the kernel's ebt_ip6 refuses: an ICMPv6 type without the protocol (ebt_ip6_mt_check)."""
-    if family is not Family.EBTABLES or "--ip6-icmp-type" not in arguments:
+    """Refuse what ebt_ip_mt_check and ebt_ip6_mt_check refuse: ports or ICMPv6 types without their protocol."""
+    if family is not Family.EBTABLES:
         return
-    place = list(arguments).index("--ip6-protocol") if "--ip6-protocol" in arguments else -1
-    if place < 0 or arguments[place + 1] not in ("58", "icmpv6", "ipv6-icmp"):
-        raise RefusedError("an ICMPv6 type needs protocol='icmpv6', not negated")
+    words = list(arguments)
+    for option in ("--ip-protocol", "--ip6-protocol"):
+        version = option.split("-")[2]
+        ports = f"--{version}-source-port" in words or f"--{version}-destination-port" in words
+        icmp = version == "ip6" and "--ip6-icmp-type" in words
+        given = words[words.index(option) + 1] if option in words else ""
+        number = _PROTOCOLS.get(given.lower(), int(given) if given.isdecimal() else -1)
+        if ports and number not in _WITH_PORTS:
+            raise RefusedError("ports need protocol tcp, udp, udplite, sctp or dccp, not negated")
+        if icmp and number != PROTOCOL_ICMPV6:
+            raise RefusedError("an ICMPv6 type needs protocol='icmpv6', not negated")

@@ -75,7 +75,7 @@ def _uuid(text: str | None, notes: _Notes) -> str | None:
 
 
 def _chain(value: Filter, notes: _Notes) -> int | None:
-    """Give the chain's priority as it is stored: None for 0, which is what libvirt leaves out."""
+    """Give the chain's priority as it is stored: None where libvirt would not write it and it is the default."""
     if chain_prefix(value.chain) is None:
         allowed = ", ".join(prefix for prefix in CHAIN_PRIORITIES if prefix != "root")
         notes.note(Effect.REJECTED, f"chain {value.chain!r} is neither root nor begins with one of {allowed}")
@@ -83,7 +83,14 @@ def _chain(value: Filter, notes: _Notes) -> int | None:
         notes.note(Effect.REJECTED, f"chain name {value.chain!r}: at most 12 of letters, digits and _ . : -")
     if value.priority is not None and abs(value.priority) > PRIORITY_LIMIT:
         notes.note(Effect.REJECTED, f"chain priority {value.priority} is outside -1000 to 1000")
-    return value.chain_priority or None
+    default = replace(value, priority=None).chain_priority
+    if value.priority == 0 and default:
+        notes.note(
+            Effect.MISLEADS,
+            f"chain priority 0 is not written to disk: it becomes {default} when libvirtd starts again",
+            "give any other priority",
+        )
+    return None if value.chain_priority == 0 == default else value.chain_priority
 
 
 def _reference(ref: FilterRef, notes: _Notes) -> FilterRef:
@@ -123,7 +130,7 @@ def _rule(rule: Rule, notes: _Notes) -> Rule:
 def _merge(elements: list[Match], notes: _Notes) -> tuple[Match, ...]:
     """Give one element for what is not negated and one for what is, as libvirt writes them; at least one."""
     protocol = PROTOCOLS[elements[0].protocol]
-    if len(elements) > 1:
+    if len({element.negated for element in elements}) < len(elements):
         notes.note(Effect.CORRECTED, f"{len(elements)} elements <{protocol.name}> are merged into one")
     values: dict[str, str] = {}
     signs: dict[str, bool] = {}
@@ -141,7 +148,7 @@ def _merge(elements: list[Match], notes: _Notes) -> tuple[Match, ...]:
         if element.negated and not element.attributes:
             notes.note(Effect.IGNORED, "match='no' without an attribute has no effect")
     _require_ports(protocol.name, values, notes)
-    _lose_ipset(protocol.name, values, notes)
+    _lose_ipset(protocol.name, values, signs, notes)
     for name in values:
         attribute = protocol.attribute(name)
         if attribute is not None and attribute.sign_of is not None:
@@ -194,16 +201,18 @@ def _require_ports(protocol: str, values: dict[str, str], notes: _Notes) -> None
         notes.note(Effect.REJECTED, f"{', '.join(ports)} need a literal protocol, not a variable")
 
 
-def _lose_ipset(protocol: str, values: dict[str, str], notes: _Notes) -> None:
-    if protocol not in IPSET_LOSERS or "ipset" not in values:
-        if "ipsetflags" in values and "ipset" not in values:
-            notes.note(Effect.IGNORED, "ipsetflags without ipset")
-            del values["ipsetflags"]
+def _lose_ipset(protocol: str, values: dict[str, str], signs: dict[str, bool], notes: _Notes) -> None:
+    """Do as virNWFilterRuleDefFixupIPSet: with both attributes both are lost, with the set alone ``src`` is added.
+
+    What it adds is written to the definition on disk, and lost with the set when libvirtd reads that again.
+    """
+    if protocol not in IPSET_LOSERS or not {"ipset", "ipsetflags"} & values.keys():
         return
-    if "ipsetflags" in values:
-        what = f"<{protocol}> loses ipset when ipsetflags is given too: the rule matches more than it says"
-        notes.note(Effect.IGNORED, what, "use <all> for rules with an ipset")
-        del values["ipset"], values["ipsetflags"]
-    else:
-        notes.note(Effect.CORRECTED, "ipset without ipsetflags gets ipsetflags='src'")
-        values["ipsetflags"] = "src"
+    if "ipset" in values and "ipsetflags" not in values:
+        notes.note(Effect.CORRECTED, "ipset without ipsetflags gets ipsetflags='src', until libvirtd starts again")
+        values["ipsetflags"], signs["ipsetflags"] = "src", False
+        return
+    what = f"<{protocol}> loses ipset and ipsetflags: the rule matches more than it says"
+    notes.note(Effect.IGNORED, what, "use <all> for rules with an ipset")
+    values.pop("ipset", None)
+    del values["ipsetflags"]

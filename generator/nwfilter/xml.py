@@ -145,6 +145,8 @@ class _Reader:
         for match in also:
             if match.protocol in PROTOCOLS and first is not None:
                 same = match.protocol == first.protocol
+                if same and match.negated != first.negated:
+                    continue  # how libvirt writes a rule of which a part is negated
                 what = "is merged into the first one" if same else f"is ignored, <{first.protocol}> alone counts"
                 effect = Effect.CORRECTED if same else Effect.IGNORED
                 self.find(effect, f"a second element <{match.protocol}> {what}", element)
