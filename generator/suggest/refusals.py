@@ -1,0 +1,285 @@
+"""When no filter is suggested: the reason, what to do, and whether a person may overrule it.
+
+Each check looks at one thing and gives its refusal or None; all are asked, so that a person sees every reason at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from analyzer.host.guests import GuestCard
+from analyzer.model.addresses import format_mac
+from analyzer.model.identity import Provenance
+from generator.nwfilter.model import FilterRef
+from generator.suggest.evidence import wrong_drops
+from generator.suggest.profiles import GROUP_MASK_NAME, filter_uuids, previous_filter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from analyzer.model.identity import GuestIdentity
+    from analyzer.report.report import Report
+    from generator.evaluate.prediction import Prediction
+    from generator.nwfilter.model import Filter
+    from generator.suggest.evidence import Basis
+    from generator.suggest.profiles import FilterSet
+    from generator.suggest.tree import TreeReading
+
+WINDOW_AT_LEAST_S: Final = 2.0
+LOST_AT_MOST: Final = 0.001
+"""Share of the frames that the kernel may have dropped before we saw them."""
+
+FILTERED_TYPES: Final = ("bridge", "network", "ethernet")
+"""Interface types on which libvirt keeps a filterref (facts tried on libvirt 9: direct, user and the rest lose it)."""
+
+UNFILTERED_VIRTUALPORTS: Final = ("openvswitch", "midonet")
+"""Switches that do not run the bridge's netfilter hooks: rules are made and never asked."""
+
+_NAMED: Final = 10
+_LEARNT: Final = "IP"
+
+
+class RefusalKind(StrEnum):
+    """What stands against a filter."""
+
+    NOTHING_SEEN = "nothing_seen"
+    WINDOW_TOO_SHORT = "window_too_short"
+    FRAMES_LOST = "frames_lost"
+    IDENTITY_GUESSED = "identity_guessed"
+    OTHER_CARD = "other_card"
+    OWN_MACS_DIFFER = "own_macs_differ"
+    CARD_TYPE = "card_type"
+    CONFIGURATIONS_DIFFER = "configurations_differ"
+    DROPS_WANTED = "drops_wanted"
+    FURTHER_MACS = "further_macs"
+    LEARNS_IP = "learns_ip"
+    FILTER_INCOMPLETE = "filter_incomplete"
+    NAME_TAKEN = "name_taken"
+    PARAMETER_TAKEN = "parameter_taken"
+    LOOP = "loop"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One reason not to suggest a filter, what to do about it, and whether ``--force`` may overrule it."""
+
+    reason: str
+    hint: str
+    can_force: bool
+    kind: RefusalKind
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Everything that the checks look at.
+
+    ``existing`` is what the card refers to now, ``tree`` what stands below the filter that stays (None: there is none).
+    """
+
+    target: GuestCard | GuestIdentity
+    identity: GuestIdentity
+    report: Report
+    filter_set: FilterSet
+    prediction: Prediction | None
+    basis: Basis
+    library: Mapping[str, Filter]
+    existing: FilterRef | None
+    tree: TreeReading | None
+
+
+def refusals(case: Case) -> tuple[Refusal, ...]:
+    """Give every reason that stands against the filter, those about the measurement first."""
+    found = (check(case) for check in _CHECKS)
+    return tuple(refusal for refusal in found if refusal is not None)
+
+
+def lost_share(report: Report) -> float | None:
+    """Give the share of frames lost in the windows where it is known, None where it is known in none."""
+    known = [(window.frames_lost, window.frames_seen) for window in report.windows if window.frames_lost is not None]
+    if not known:
+        return None
+    lost, seen = (sum(column) for column in zip(*known, strict=True))
+    return lost / (lost + seen) if lost else 0.0
+
+
+def _window(case: Case) -> Refusal | None:
+    report = case.report
+    if not report.frames_seen:
+        reason, hint = "no frame was seen", "measure while the guest is up and has traffic"
+        return Refusal(reason, hint, can_force=False, kind=RefusalKind.NOTHING_SEEN)
+    if report.duration_s < WINDOW_AT_LEAST_S:
+        reason = f"{report.duration_s:.1f} s were measured, which shows too little of what the guest needs"
+        hint = "measure for a minute or more: -a duration:60"
+        return Refusal(reason, hint, can_force=True, kind=RefusalKind.WINDOW_TOO_SHORT)
+    return None
+
+
+def _lost(case: Case) -> Refusal | None:
+    share = lost_share(case.report)
+    if share is None or share <= LOST_AT_MOST:
+        return None
+    reason = f"{share:.1%} of the frames were lost while measuring, more than {LOST_AT_MOST:.1%}"
+    hint = "measure again when the host is less busy, or with a smaller snaplen"
+    return Refusal(reason, hint, can_force=True, kind=RefusalKind.FRAMES_LOST)
+
+
+def _guessed(case: Case) -> Refusal | None:
+    if Provenance.GUESS not in (case.identity.source, case.report.identity.source):
+        return None
+    reason = f"that {format_mac(case.identity.macs[0])} is the guest's MAC was guessed from traffic"
+    hint = "say whose traffic it is, with --mac or --guest"
+    return Refusal(reason, hint, can_force=False, kind=RefusalKind.IDENTITY_GUESSED)
+
+
+def _whose(case: Case) -> Refusal | None:
+    measured, card = case.report.identity.macs, case.identity.macs[0]
+    if card not in measured:
+        reason = f"the report is of {_macs(measured)}, the card is {format_mac(card)}"
+        return Refusal(reason, "measure this card", can_force=False, kind=RefusalKind.OTHER_CARD)
+    further = tuple(mac for mac in measured if mac not in case.filter_set.macs)
+    if not further:
+        return None
+    reason = f"the report counts what goes to {_macs(further)} as the guest's own, and the filter would drop it"
+    hint = _also(further)
+    return Refusal(reason, hint, can_force=False, kind=RefusalKind.OWN_MACS_DIFFER)
+
+
+def _card_type(case: Case) -> Refusal | None:
+    card = case.target
+    if not isinstance(card, GuestCard):
+        return None
+    reason = None
+    if card.interface_type not in FILTERED_TYPES:
+        reason = f"the card is of type {card.interface_type}, where libvirt silently ignores filters"
+    elif card.virtualport in UNFILTERED_VIRTUALPORTS:
+        reason = f"the card is a port of {card.virtualport}, which frames pass without meeting libvirt's rules"
+    elif (card.identity.tap or "").startswith("macvtap"):
+        reason = "the card's network makes it a macvtap, for which libvirt installs no rules"
+    if reason is None:
+        return None
+    hint = f"filters act on cards of type {', '.join(FILTERED_TYPES)} on a Linux bridge"
+    return Refusal(reason, hint, can_force=False, kind=RefusalKind.CARD_TYPE)
+
+
+def _configurations(case: Case) -> Refusal | None:
+    card = case.target
+    if not isinstance(card, GuestCard) or card.live_xml is None or card.inactive_xml is None:
+        return None
+    kept = FilterRef(*card.inactive_filterref) if card.inactive_filterref else None
+    live, inactive = (previous_filter(case.identity, ref, case.library) for ref in (case.existing, kept))
+    if live == inactive and (case.existing is None or kept is None or case.existing.parameters == kept.parameters):
+        return None
+    reason = f"the card has {_filter(case.existing)} now and {_filter(kept)} after the guest's next start"
+    hint = "make both the same first (virsh edit, or restart the guest): one filter of ours is for both"
+    return Refusal(reason, hint, can_force=True, kind=RefusalKind.CONFIGURATIONS_DIFFER)
+
+
+def _wanted(case: Case) -> Refusal | None:
+    if case.prediction is None:
+        return None
+    wrong = wrong_drops(case.filter_set, case.prediction, case.basis)
+    if not wrong:
+        return None
+    named = ", ".join(f"{counts.frames} of {kind.key}" for kind, counts in wrong.items())
+    reason = f"the filter would drop frames that the guest needs: {named}"
+    hint = "see which with nwscan replay; the measured MACs and those of the filter must be the same"
+    return Refusal(reason, hint, can_force=False, kind=RefusalKind.DROPS_WANTED)
+
+
+def _senders(case: Case) -> Refusal | None:
+    senders = case.report.senders
+    further = [entry for entry in senders.by_size() if entry.first not in case.filter_set.macs]
+    if not further:
+        return None
+    named = ", ".join(f"{format_mac(entry.first)} ({entry.frames} frames)" for entry in further[:_NAMED])
+    more = f" and {len(further) - _NAMED} more" if len(further) > _NAMED else ""
+    reason = f"the guest also sends from {named}{more}: answers to them would be dropped"
+    hint = f"where they are the guest's (macvlan, bridge or guests inside it): {_also([e.first for e in further])}"
+    return Refusal(reason, hint, can_force=True, kind=RefusalKind.FURTHER_MACS)
+
+
+def _tree(case: Case) -> Refusal | None:
+    """Look at what the filter that stays needs."""
+    if case.tree is None:
+        return None
+    name = case.filter_set.previous
+    if case.tree.absent:
+        reason = f"the card's filter {name} refers to what is not known: {', '.join(case.tree.absent)}"
+        hint = "read the filters of the host too (virsh nwfilter-list), and define what is missing"
+        return Refusal(reason, hint, can_force=False, kind=RefusalKind.FILTER_INCOMPLETE)
+    lacking = case.tree.lacking
+    if not lacking or case.filter_set.attached:
+        return None
+    if any(one.partition("[")[0] != _LEARNT for one in lacking):
+        reason = f"the card's filter {name} lacks the parameters {', '.join(lacking)}: it cannot be attached again"
+        hint = "give them as parameters of the interface's filterref"
+        return Refusal(reason, hint, can_force=False, kind=RefusalKind.FILTER_INCOMPLETE)
+    reason = (
+        f"the card's filter {name} learns the guest's IP; to attach anything starts that anew, and until it is done "
+    )
+    reason += "the guest is cut off in part"
+    hint = "state the address first: <parameter name='IP' value='...'/> in the interface's filterref, once for each"
+    return Refusal(reason, hint, can_force=True, kind=RefusalKind.LEARNS_IP)
+
+
+def _loop(case: Case) -> Refusal | None:
+    own = {each.name for each in case.filter_set.filters}
+    below = [name for name in case.tree.names if name in own] if case.tree else []
+    if not below:
+        return None
+    reason = f"the card's filter {case.filter_set.previous} refers to {', '.join(below)}, which is to refer to it"
+    hint = "let the interface refer to the filter of nwscan itself"
+    return Refusal(reason, hint, can_force=False, kind=RefusalKind.LOOP)
+
+
+def _name_taken(case: Case) -> Refusal | None:
+    uuids = filter_uuids(case.identity)
+    known = [case.library.get(each.name) for each in case.filter_set.filters]
+    taken = [found.name for found in known if found is not None and (found.uuid or "").lower() not in uuids]
+    if not taken:
+        return None
+    reason = f"the host has a filter {', '.join(taken)} that is not this card's"
+    hint = f"see what it is (virsh nwfilter-dumpxml {taken[0]}) and, where nobody uses it, undefine it"
+    return Refusal(reason, hint, can_force=False, kind=RefusalKind.NAME_TAKEN)
+
+
+def _parameter_taken(case: Case) -> Refusal | None:
+    given = case.filter_set.reference.variables
+    if GROUP_MASK_NAME not in given:
+        return None
+    reason = f"the interface has a parameter {GROUP_MASK_NAME}, which would override that of the filter"
+    hint = "take it out of the interface's filterref"
+    return Refusal(reason, hint, can_force=False, kind=RefusalKind.PARAMETER_TAKEN)
+
+
+def _macs(macs: tuple[int, ...] | list[int]) -> str:
+    return ", ".join(format_mac(mac) for mac in macs[:_NAMED]) + (" ..." if len(macs) > _NAMED else "")
+
+
+def _also(macs: tuple[int, ...] | list[int]) -> str:
+    return "let it pass with " + " ".join(f"--also-mac {format_mac(mac)}" for mac in macs[:_NAMED])
+
+
+def _filter(ref: FilterRef | None) -> str:
+    if ref is None:
+        return "no filter"
+    parameters = ", ".join(f"{name}={value}" for name, value in ref.parameters)
+    return f"the filter {ref.filter}" + (f" ({parameters})" if parameters else "")
+
+
+_CHECKS: Final[tuple[Callable[[Case], Refusal | None], ...]] = (
+    _window,
+    _lost,
+    _guessed,
+    _whose,
+    _card_type,
+    _configurations,
+    _wanted,
+    _senders,
+    _tree,
+    _loop,
+    _name_taken,
+    _parameter_taken,
+)

@@ -1,0 +1,197 @@
+"""A suggestion: the filter for one card, what was measured behind each of its rules, and what speaks against it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from analyzer.errors import UsageError
+from analyzer.host.guests import GuestCard
+from analyzer.model.addresses import format_mac, is_group, parse_mac
+from analyzer.model.classes import DirectionSource, FrameClass
+from generator.evaluate.fields import Verdict
+from generator.suggest.document import to_document
+from generator.suggest.evidence import Basis, gather, our_rules, predict_from_counts
+from generator.suggest.profiles import (
+    MAC_CHAIN_PRIORITY,
+    FilterSet,
+    card_identity,
+    card_reference,
+    mac_profile,
+)
+from generator.suggest.refusals import Case, Refusal, lost_share, refusals
+from generator.suggest.tree import closure, read_tree
+from generator.suggest.virtual_macs import virtual_mac_risks
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from analyzer.model.identity import GuestIdentity
+    from analyzer.report.report import Report
+    from generator.evaluate.prediction import Prediction
+    from generator.nwfilter.model import Filter
+    from generator.suggest.evidence import RuleEvidence
+
+__all__ = ["PROFILES", "Suggestion", "filters_to_predict", "interface_variables", "suggest", "to_document"]
+
+PROFILES: Final = ("mac",)
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """The filters for one card, with the evidence.
+
+    ``card`` is what libvirt says about it, None where only files are known. ``prediction`` was made from ``basis``, and
+    is None where the report is of something else. ``refusals`` is empty where nothing stands against it; ``risks`` are
+    what a person should think of first, ``notes`` what the figures do not cover.
+    """
+
+    identity: GuestIdentity
+    profile: str
+    filter_set: FilterSet
+    evidence: tuple[RuleEvidence, ...]
+    prediction: Prediction | None
+    basis: Basis
+    risks: tuple[str, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
+    notes: tuple[str, ...] = ()
+    card: GuestCard | None = None
+
+    @property
+    def is_refused(self) -> bool:
+        """Say whether anything stands against it."""
+        return bool(self.refusals)
+
+    @property
+    def can_force(self) -> bool:
+        """Say whether a person may overrule every refusal that there is."""
+        return all(refusal.can_force for refusal in self.refusals)
+
+
+def filters_to_predict(filter_set: FilterSet, library: Mapping[str, Filter]) -> tuple[Filter, ...]:
+    """Give the root of ``filter_set`` and all that it refers to, the root first: what an evaluator needs."""
+    return closure((filter_set.root, *filter_set.filters[:-1]), library)
+
+
+def interface_variables(identity: GuestIdentity, filter_set: FilterSet) -> dict[str, tuple[str, ...]]:
+    """Give the variables as libvirt has them for the interface: the card's MAC, and the interface's parameters."""
+    return {"MAC": (format_mac(identity.macs[0]),), **filter_set.reference.variables}
+
+
+def suggest(
+    target: GuestCard | GuestIdentity,
+    report: Report,
+    prediction: Prediction | None = None,
+    *,
+    library: Mapping[str, Filter] | None = None,
+    also_macs: tuple[int, ...] = (),
+    profile: str = "mac",
+) -> Suggestion:
+    """Give the filter for a card, judged by what ``report`` saw on it.
+
+    ``prediction`` is that of ``mac_profile`` with the same arguments, on the frames of the report; None: it is made
+    from the report's counts. ``library`` holds the host's filters by name. Raises UsageError for an unknown profile and
+    for a prediction of something else, and whatever ``mac_profile`` raises.
+    """
+    if profile not in PROFILES:
+        raise UsageError(f"there is no profile {profile!r}", hint=f"take one of: {', '.join(PROFILES)}")
+    known, identity = library or {}, card_identity(target)
+    filter_set = mac_profile(target, also_macs, library=known)
+    basis = Basis.CLASS_COUNTS if prediction is None else Basis.FRAMES
+    if prediction is None and _counts_fit(identity, report, filter_set):
+        prediction = predict_from_counts(report, filter_set)
+    tree = None
+    if filter_set.previous is not None:
+        variables = interface_variables(identity, filter_set)
+        tree = read_tree(filter_set.previous, known, variables, MAC_CHAIN_PRIORITY)
+    case = Case(target, identity, report, filter_set, prediction, basis, known, card_reference(target), tree)
+    return Suggestion(
+        identity,
+        profile,
+        filter_set,
+        tuple(gather(filter_set, report, prediction, basis)),
+        prediction,
+        basis,
+        tuple(_risks(case)),
+        refusals(case),
+        tuple(_notes(case)),
+        target if isinstance(target, GuestCard) else None,
+    )
+
+
+def _counts_fit(identity: GuestIdentity, report: Report, filter_set: FilterSet) -> bool:
+    return identity.macs[0] in report.identity.macs and set(report.identity.macs) <= set(filter_set.macs)
+
+
+def _risks(case: Case) -> list[str]:
+    passing = case.filter_set.macs
+    risks = virtual_mac_risks(case.report.talkers, passing)
+    risks += [
+        f"{format_mac(mac)} was seen in use by the guest: if it is its own, add --also-mac {format_mac(mac)}"
+        for mac in _macs_seen(case)
+        if mac not in passing
+    ]
+    risks.append(
+        "a MAC that the guest takes into use later (macvlan, bridge or guests inside it, a new bond) gets no unicast "
+        "until the filter knows it"
+    )
+    if case.tree is not None:
+        if case.tree.early:
+            names = ", ".join(case.tree.early)
+            risks.append(f"rules of {names} act before the new ones and let pass: foreign unicast may go on coming")
+        if not case.filter_set.attached:
+            name = case.filter_set.previous
+            risks.append(f"while the filter is attached, {name} is off for about 0.3 s, and what it keeps away passes")
+    if case.identity.name is not None:
+        risks.append("a host that the guest is migrated to must have the filters too")
+    return risks
+
+
+def _macs_seen(case: Case) -> list[int]:
+    """Give the further MACs that the identities tell; files may say anything, so what is no unicast MAC is left out."""
+    found: dict[int, None] = {}
+    for address in (*case.identity.macs_seen, *case.report.identity.macs_seen):
+        try:
+            mac = parse_mac(address.value)
+        except UsageError:
+            continue
+        if not is_group(mac):
+            found[mac] = None
+    return list(found)
+
+
+def _notes(case: Case) -> list[str]:
+    report, filter_set = case.report, case.filter_set
+    notes = []
+    if report.frames_seen and not report.class_counts[FrameClass.FOREIGN_UNICAST][0]:
+        notes.append(f"no foreign unicast was seen in {report.duration_s:.0f} s: the filter would have dropped nothing")
+    if filter_set.previous is not None:
+        notes.append(f"the filter {filter_set.previous} stays and goes on acting, with the same parameters")
+    if lost_share(report) is None and report.windows:
+        notes.append("how many frames were lost while measuring is not known")
+    notes += [f"{window.source}: {window.stopped_early}" for window in report.windows if window.stopped_early]
+    if report.direction_source is DirectionSource.SOURCE_MAC:
+        notes.append("what the guest sent was told by its MAC, so further MACs that it sends from could not be seen")
+    return notes + (_prediction_notes(case) if case.prediction is not None else [])
+
+
+def _prediction_notes(case: Case) -> list[str]:
+    report, prediction = case.report, case.prediction
+    if prediction is None:
+        return []
+    if case.basis is Basis.CLASS_COUNTS:
+        notes = ["predicted from the counts of the classes: no frames were looked at"]
+        if report.talkers.error and set(case.filter_set.macs) - set(report.identity.macs):
+            notes.append("what goes to the further MACs was not counted exactly: more of it passes than predicted")
+        return notes
+    notes = []
+    if prediction.frames < report.frames_seen:
+        share = prediction.frames / report.frames_seen
+        notes.append(f"predicted from the frames that were kept: {share:.1%} of those seen")
+    ours = sum(rule.matched.frames for rule in our_rules(case.filter_set, prediction)[-1:])
+    dropped = sum(prediction.of(kind, Verdict.DROP).frames for kind in FrameClass)
+    if dropped > ours:
+        notes.append(f"{dropped - ours} of the frames are dropped by {case.filter_set.previous}, now as before")
+    if prediction.unknown.frames:
+        notes.append(f"what becomes of {prediction.unknown.frames} of the frames cannot be told")
+    return notes
