@@ -1,7 +1,7 @@
 """What is kept between runs: reports and the headers of their frames, in the state folder.
 
-One folder a window: ``reports/<guest uuid>/<card MAC>/<UTC time>/`` with report.json, frames.pcapng and meter.json, mode
-0600 in 0700. Folders are named by uuid and MAC alone: a guest's name may hold anything.
+One folder a window, ``reports/<guest uuid>/<card MAC>/<UTC time>/``, with report.json, frames.pcapng and meter.json,
+mode 0600 in 0700. Folders are named by uuid and MAC alone: a guest's name may hold anything.
 """
 
 from __future__ import annotations

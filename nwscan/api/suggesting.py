@@ -7,16 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
-from generator.suggest.suggestion import Suggestion
-from generator.suggest.suggestion import suggest as suggest_filter
 
 from analyzer.errors import NwscanError
 from analyzer.host.guests import GuestCard, LibvirtReader
-from analyzer.model.addresses import format_mac
 from generator.evaluate.prediction import from_document
 from generator.nwfilter.xml import write_filter
-from generator.suggest.profiles import card_identity, card_reference, mac_profile
-from generator.suggest.tree import closure
+from generator.suggest.profiles import card_identity, mac_profile
+from generator.suggest.suggestion import Suggestion, filters_to_predict, interface_variables
+from generator.suggest.suggestion import suggest as suggest_filter
 from nwscan import kept
 from nwscan.api.identify import cards_of
 from nwscan.api.measure import CaptureOptions, Unwatched, Watcher, analyze, open_inputs
@@ -95,7 +93,7 @@ def suggest_from_file(
     report = analyze([path], identity, captured_on=captured_on, watcher=watcher)
     filters = mac_profile(report.identity, also_macs)
     own = report.identity.with_macs(also_macs)
-    prediction = predict(path, own, filters, {}, {}, captured_on=captured_on)
+    prediction = predict(path, own, filters, {}, captured_on=captured_on)
     suggestion = suggest_filter(report.identity, report, prediction, library={}, also_macs=also_macs)
     return Proposal(None, report, None, suggestion)
 
@@ -105,20 +103,17 @@ def predict(
     identity: GuestIdentity,
     filters: FilterSet,
     library: Mapping[str, Filter],
-    variables: Mapping[str, Sequence[str]],
     *,
     captured_on: str | None = None,
 ) -> Prediction:
     """Say what the filters would have done to the frames of a file; a worker reads them."""
-    own = {known.name: known for known in filters.filters}
-    tree = closure([filters.root], {**library, **own})
     with ExitStack() as stack:
         names, descriptors = open_inputs([path], stack)
         request = Predict(
             names[0],
             identity,
-            tuple(write_filter(each) for each in tree),
-            {name: tuple(values) for name, values in variables.items()},
+            tuple(write_filter(each) for each in filters_to_predict(filters, library)),
+            interface_variables(identity, filters),
             captured_on,
         )
         reply = parent.run(request, descriptors)
@@ -158,10 +153,8 @@ def _propose(
     filters = mac_profile(card, also_macs, library=library)
     prediction = None
     if window.frames_path is not None:
-        reference = card_reference(card)
-        variables = {"MAC": (format_mac(identity.macs[0]),), **(reference.variables if reference else {})}
         own = identity.with_macs(also_macs)
-        prediction = predict(str(window.frames_path), own, filters, library, variables)
+        prediction = predict(str(window.frames_path), own, filters, library)
     suggestion = suggest_filter(card, window.report, prediction, library=library, also_macs=also_macs)
     return Proposal(card, window.report, window, suggestion)
 

@@ -79,7 +79,7 @@ def suggest(
     options = measure.CaptureOptions(duration_s)
     with capture_progress(guest, duration_s) as watcher:
         proposals = suggesting.suggest(guest, options, also_macs=also_macs, settings=settings, watcher=watcher)
-    _show(proposals.proposals, shape)
+    _show(proposals.proposals, shape, show_xml=not apply_it)
     _write(proposals, folder, output)
     if _is_refused(proposals.proposals, force=force):
         return EXIT_REFUSED
@@ -117,11 +117,11 @@ def _from_file(
     return EXIT_REFUSED if _is_refused([proposal], force=False) else 0
 
 
-def _show(proposals: Sequence[Proposal], shape: str) -> None:
+def _show(proposals: Sequence[Proposal], shape: str, *, show_xml: bool = True) -> None:
     if shape == "json":
         import json
 
-        from generator.suggest.suggestion import to_document
+        from generator.suggest.document import to_document
 
         for one in proposals:
             click.echo(json.dumps(to_document(one.suggestion)))
@@ -129,7 +129,7 @@ def _show(proposals: Sequence[Proposal], shape: str) -> None:
     from nwscan.render.suggestion import print_suggestion
 
     for one in proposals:
-        print_suggestion(one.suggestion, one.report)
+        print_suggestion(one.suggestion, show_xml=show_xml)
 
 
 def _write(proposals: Proposals, folder: Path | None, output: Path | None) -> None:

@@ -16,6 +16,8 @@ from nwscan.render.text import visible
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from rich.console import JustifyMethod
+
 _DEFAULT_COLUMNS = 80
 
 
@@ -33,7 +35,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str =
     )
     for column in columns:
         is_number = column.startswith(">")
-        built.add_column(column.removeprefix(">"), justify="right" if is_number else "left", overflow="fold")
+        justify: JustifyMethod = "right" if is_number else "left"
+        built.add_column(column.removeprefix(">"), justify=justify, overflow="fold", no_wrap=is_number)
     for row in rows:
         built.add_row(*(Text(visible(cell)) for cell in row))
     return built

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from analyzer.report.report import Report
 
 CLASS_NAMES: Final = {
-    FrameClass.UNICAST_TO_GUEST: "unicast to the guest",
+    FrameClass.UNICAST_TO_GUEST: "unicast to guest",
     FrameClass.MULTICAST: "multicast",
     FrameClass.BROADCAST: "broadcast",
     FrameClass.FOREIGN_UNICAST: "foreign unicast",
@@ -85,7 +85,7 @@ def _talker_rows(report: Report) -> Iterator[tuple[str, ...]]:
 def _remarks(report: Report) -> Iterator[str]:
     lost = report.frames_lost
     if lost:
-        yield f"The kernel dropped {count(lost)} frames: these counts are too low. Capture fewer taps at once, or less of each frame (-s)."
+        yield f"The kernel dropped {count(lost)} frames: these counts are too low. Capture fewer taps at once."
     for window in report.windows:
         if window.stopped_early:
             yield f"{window.source} ended early: {window.stopped_early}"
@@ -96,7 +96,7 @@ def _remarks(report: Report) -> Iterator[str]:
         shown = ", ".join(seen[:_TALKERS_SHOWN]) + (
             f" and {len(seen) - _TALKERS_SHOWN} more" if len(seen) > _TALKERS_SHOWN else ""
         )
-        yield f"The guest also sends from {shown} (seen in traffic, not trusted; --mac or --also-mac counts one as its own)."
+        yield f"The guest also sends from {shown}: seen in traffic, not trusted; --also-mac counts one as its own."
     if report.identity.source == "guess":
         yield "Whose traffic this is was guessed: the one MAC that both sends and receives."
     if report.frames_file is not None:

@@ -1,6 +1,6 @@
 """Text from outside made safe to show, and numbers made short to read.
 
-Guest names, file names, comments and packet text may hold anything: nothing of it reaches a terminal or a CSV unescaped.
+Guest names, file names, comments and packet text may hold anything: none of it reaches a terminal or a CSV unescaped.
 """
 
 from __future__ import annotations
@@ -9,10 +9,14 @@ from typing import Final
 
 _PREFIXES: Final = ("", "k", "M", "G", "T", "P")
 _THOUSAND: Final = 1000.0
+_PLAIN: Final = 100.0
+"""From here on a digit behind the point says nothing more."""
+_WHOLE: Final = ("B",)
+"""Units that have no parts."""
 
 
 def visible(text: str) -> str:
-    """Give ``text`` on one line with every character that does not print as an escape (``\\x1b``, ``\\u202e``)."""
+    """Give ``text`` on one line, every character that does not print being written as its escape."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
@@ -31,14 +35,14 @@ def short(number: float, unit: str) -> str:
     """Give a magnitude with its SI prefix: ``41.2 Mbit/s``."""
     for prefix in _PREFIXES[:-1]:
         if abs(number) < _THOUSAND:
-            digits = 0 if prefix == "" and number == int(number) else 1
+            digits = 0 if abs(number) >= _PLAIN or number == 0 or (prefix == "" and unit in _WHOLE) else 1
             return f"{number:.{digits}f} {prefix}{unit}"
         number /= _THOUSAND
     return f"{number:.1f} {_PREFIXES[-1]}{unit}"
 
 
 def percent(share: float | None) -> str:
-    """Give a share of 0..1 as a percentage, ``-`` where it is not known; never rounds something to nothing or to all."""
+    """Give a share of 0..1 as a percentage, ``-`` where it is not known; something is never rounded to nothing."""
     if share is None:
         return "-"
     if 0 < share < 0.001:  # noqa: PLR2004 below one digit behind the point

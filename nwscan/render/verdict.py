@@ -29,8 +29,8 @@ _WORDS: Final = {
 def verdict_headline(verification: Verification) -> str:
     """Give the verdict in one sentence."""
     comparison = verification.comparison
-    word = "consistent with an effect" if comparison.is_consistent else _WORDS[comparison.verdict]
-    return f"{verification.identity.label}: {word}: {comparison.why}"
+    word = "" if comparison.is_consistent else f"{_WORDS[comparison.verdict]}: "
+    return f"{verification.identity.label}: {word}{comparison.why}"
 
 
 def print_verification(verification: Verification) -> None:
@@ -70,7 +70,7 @@ def _ratio(row: ClassComparison) -> str:
 
 def _remarks(comparison: Comparison) -> Iterator[str]:
     if comparison.passage is not None:
-        yield "Offered and delivered: frames ahead of the filter and behind it, in this window. Before, after: at the tap."
+        yield "Offered and delivered: frames ahead of the filter and behind it, in one window. Rates: at the tap."
     for reason in comparison.refusals:
         yield f"Before and after are not compared: {reason}."
     yield from comparison.remarks

@@ -1,7 +1,7 @@
 """A socket that carries typed messages and descriptors between the parent and the measuring worker.
 
-Framing: four octets of length, one of the number of descriptors that follow in batches, then the message in msgpack. Both
-ends bound what they accept.
+Framing: four octets of length, four of the number of descriptors that follow in batches, then the message in msgpack.
+Both ends bound what they accept.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ class CardCapture(msgspec.Struct, frozen=True):
     blocks: int
     retire_ms: int
     keep_path: str | None = None
-    """Where the headers are kept beside the report, as the report is to say; None keeps none (and no descriptor is sent)."""
+    """Where the headers are kept, as the report is to say; None keeps none (and no descriptor is sent)."""
     keep_octets: int = 0
     write: bool = False
     filter: str | None = None

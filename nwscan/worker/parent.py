@@ -133,8 +133,8 @@ def run(
 ) -> Reply:
     """Have a worker carry out ``request`` and give its result (Measured, Candidates or Predicted).
 
-    With ``stop_on_interrupt`` the first Ctrl-C ends the measurement normally; a second one gives up. Raises what the worker
-    raised, HostError where it died.
+    With ``stop_on_interrupt`` the first Ctrl-C ends the measurement normally; a second one gives up. Raises what the
+    worker raised, HostError where it died.
     """
     with measuring_worker() as worker:
         worker.channel.send(request, descriptors)

@@ -1,0 +1,89 @@
+"""A suggestion on the terminal: what it removes, the rules with their evidence, what speaks against it, the XML."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from analyzer.model.classes import FrameClass
+from generator.evaluate.fields import Verdict
+from generator.nwfilter.xml import write_filter
+from generator.suggest.by_hand import by_hand
+from nwscan.render.console import console, headline, remark, table
+from nwscan.render.report import CLASS_NAMES
+from nwscan.render.text import count, percent, short, visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from generator.evaluate.prediction import Prediction
+    from generator.suggest.evidence import RuleEvidence
+    from generator.suggest.suggestion import Suggestion
+
+
+def suggestion_headline(suggestion: Suggestion) -> str:
+    """Give the sentence that says what the filter would do."""
+    who, prediction = suggestion.identity.label, suggestion.prediction
+    if suggestion.is_refused:
+        return f"{who}: no filter is suggested: {suggestion.refusals[0].reason}"
+    if prediction is None:
+        return f"{who}: profile {suggestion.profile}, with nothing measured to try it on"
+    foreign = prediction.of(FrameClass.FOREIGN_UNICAST, Verdict.DROP).frames
+    total = sum(prediction.of(FrameClass.FOREIGN_UNICAST, verdict).frames for verdict in Verdict)
+    wanted = prediction.wanted_dropped.frames
+    return (
+        f"{who}: profile {suggestion.profile} would have dropped {count(foreign)} of {count(total)} foreign frames "
+        f"and {count(wanted)} of the others"
+    )
+
+
+def print_suggestion(suggestion: Suggestion, *, show_xml: bool = True) -> None:
+    """Print one suggestion; with ``show_xml`` also the filters and the commands that install them by hand."""
+    out = console()
+    out.print(headline(suggestion_headline(suggestion)))
+    for refusal in suggestion.refusals:
+        can = " (--force overrules this)" if refusal.can_force else ""
+        out.print(f"  refused: {visible(refusal.reason)}{can}\n  do:      {visible(refusal.hint)}", style="red")
+    if suggestion.prediction is not None:
+        out.print(table(("class", ">pass", ">drop", ">unknown"), _prediction_rows(suggestion.prediction)))
+    out.print(table(("rule", ">frames", ">octets", ">wrong"), map(_rule_row, suggestion.evidence), title="The rules"))
+    for risk in suggestion.risks:
+        out.print(remark(f"Risk: {risk}."))
+    for note in suggestion.notes:
+        out.print(remark(f"Note: {note}."))
+    out.print()
+    if show_xml:
+        _print_by_hand(suggestion)
+
+
+def _prediction_rows(prediction: Prediction) -> Iterator[tuple[str, ...]]:
+    for kind, name in CLASS_NAMES.items():
+        cells = (prediction.of(kind, verdict).frames for verdict in (Verdict.ACCEPT, Verdict.DROP, Verdict.UNKNOWN))
+        yield name, *map(count, cells)
+
+
+def _rule_row(each: RuleEvidence) -> tuple[str, ...]:
+    frames = "-" if each.frames is None else count(each.frames)
+    octets = "-" if each.octets is None else short(each.octets, "B")
+    wrong = "" if each.wrong is None else f"{count(each.wrong)}"
+    if each.wrong_share_below is not None:
+        wrong += f" (at most {percent(each.wrong_share_below)})"
+    return each.text, frames, octets, wrong
+
+
+def _print_by_hand(suggestion: Suggestion) -> None:
+    out = console()
+    for each in suggestion.filter_set.filters:
+        out.print(visible_block(write_filter(each)), soft_wrap=True)
+    recipe = by_hand(suggestion.filter_set, suggestion.identity.name, card=suggestion.card)
+    out.print(headline("By hand, in a folder with these files (nwscan suggest --xml DIR writes them):"))
+    for line in recipe.install:
+        out.print(f"  {visible(line)}", soft_wrap=True)
+    out.print(headline("and to undo it:"))
+    for line in recipe.undo:
+        out.print(f"  {visible(line)}", soft_wrap=True)
+    out.print()
+
+
+def visible_block(text: str) -> str:
+    """Give a text of several lines with everything that does not print escaped."""
+    return "\n".join(visible(line) for line in text.splitlines())
