@@ -35,6 +35,7 @@ class LabKeeper:
             self._lab = Lab()
             self._lab.up()
             self._clean = self._lab.state()
+        self._lab.settle()  # no neighbour probe of the test before may fall into a count of this one
         return self._lab
 
     def put_back(self) -> list[str]:

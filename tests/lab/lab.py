@@ -244,7 +244,8 @@ class Lab:
     def settle(self) -> None:
         """Make the bridge know where everybody is, but hostb, and let nobody have a reason to speak.
 
-        Neighbour tables are emptied, so that no host or guest probes an old neighbour while frames are counted.
+        Neighbour tables are emptied, so that no host or guest probes an old neighbour while frames are counted: whoever
+        counts to the frame settles (again) before the capture starts, since what was on its way is captured as well.
         """
         known = [(layout.HOSTS["hosta"].mac, layout.HOSTS["hosta"].port)]
         for guest in self.guests.values():
