@@ -50,7 +50,7 @@ def by_hand(
     files = [(f"{each.name}.xml", write_filter(each)) for each in filter_set.filters]
     install = [f"{virsh} nwfilter-define --validate {shlex.quote(each.name)}.xml" for each in filter_set.filters]
     undo: list[str] = []
-    if not filter_set.attached and card is not None:
+    if card is not None:
         for file, text, before, option in _interfaces(filter_set, card):
             files += [(file, text), (f"before-{file}", before)]
             install.append(f"{virsh} update-device {name} {shlex.quote(file)} --{option}")
@@ -74,23 +74,28 @@ def virsh_commands(
     guest: str | None = None,
     *,
     card: GuestCard | None = None,
+    library: Mapping[str, Filter] | None = None,
     connect: str | None = None,
     undo: bool = False,
 ) -> list[str]:
     """Give the commands of ``by_hand`` that install, with ``undo`` those that undo it."""
-    recipe = by_hand(filter_set, guest, card=card, connect=connect)
+    recipe = by_hand(filter_set, guest, card=card, library=library, connect=connect)
     return list(recipe.undo if undo else recipe.install)
 
 
 def _interfaces(filter_set: FilterSet, card: GuestCard) -> list[tuple[str, str, str, str]]:
-    """Give file name, new text, present text and the option of virsh for the live and the inactive interface."""
+    """Give file name, new text, present text and virsh's option for the live and the inactive XML that change."""
     live, inactive = interface_xml(filter_set, card)
     root = filter_set.root.name
     rows = (
         (f"{root}-live.xml", live, card.live_xml, "live"),
         (f"{root}-config.xml", inactive, card.inactive_xml, "config"),
     )
-    return [(file, new, old, option) for file, new, old, option in rows if new is not None and old is not None]
+    return [
+        (file, new, old, option)
+        for file, new, old, option in rows
+        if new is not None and old is not None and new != old
+    ]
 
 
 def _edit(filter_set: FilterSet, command: str) -> list[str]:

@@ -19,7 +19,7 @@ from analyzer.errors import InputError, UsageError
 from analyzer.host.guests import GuestCard
 from analyzer.model.addresses import format_mac, is_group
 from generator.nwfilter.model import Action, Filter, FilterRef, Match, Rule, RuleDirection
-from generator.nwfilter.xml import with_filterref
+from generator.nwfilter.xml import read_filterref, with_filterref
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -186,10 +186,14 @@ def own_macs(identity: GuestIdentity, extra_macs: tuple[int, ...] = ()) -> tuple
 
 def interface_xml(filter_set: FilterSet, card: GuestCard) -> tuple[str | None, str | None]:
     """Give the live and the inactive ``<interface>`` that refer to the root, parameters kept, all else as it is."""
-    live = with_filterref(card.live_xml, filter_set.reference) if card.live_xml else None
     kept = FilterRef(*card.inactive_filterref).parameters if card.inactive_filterref else ()
     inactive = FilterRef(filter_set.root.name, kept)
-    return live, with_filterref(card.inactive_xml, inactive) if card.inactive_xml else None
+    return _referring(card.live_xml, filter_set.reference), _referring(card.inactive_xml, inactive)
+
+
+def _referring(text: str | None, ref: FilterRef) -> str | None:
+    """Give the interface's XML with ``ref``; the very text where it refers to the same already."""
+    return text if text is None or read_filterref(text) == ref else with_filterref(text, ref)
 
 
 def _mac_rules(macs: tuple[int, ...]) -> list[Rule]:

@@ -5,8 +5,6 @@ from dataclasses import replace
 import pytest
 
 from analyzer.errors import InputError, UsageError
-from analyzer.host.guests import GuestCard
-from analyzer.model.identity import GuestIdentity, Provenance
 from generator.evaluate.program import instantiate
 from generator.nwfilter.model import Filter, FilterRef
 from generator.nwfilter.normalise import normalise
@@ -20,49 +18,9 @@ from generator.suggest.profiles import (
     own_macs,
     previous_filter,
 )
+from tests.generator.suggest.cases import BARE, CARD, CARD_WITH_OLD, EXTRA, GUEST, INTERFACE, MAC, PARAMETERS
 
-MAC = 0x525400000001
-EXTRA = 0x0200005E0001
-GUEST = GuestIdentity(
-    (MAC,),
-    Provenance.LIBVIRT_XML,
-    name="vm1",
-    uuid="6f3c1b2a-0000-4000-8000-000000000001",
-    card=0,
-    tap="vnet0",
-)
-BARE = GuestIdentity((MAC,), Provenance.COMMAND_LINE)
 OLD = Filter("old", "0b2a0d2e-5f7c-4f5b-b1a5-7b8d0a2f0001")
-OLD_PARAMETERS = (("IP", "192.0.2.20"), ("IP", "192.0.2.3"), ("MAC", "52:54:00:00:00:99"))
-INTERFACE = (
-    "<interface type='bridge'>\n"
-    "  <mac address='52:54:00:00:00:01'/>\n"
-    "  <source bridge='br0'/>\n"
-    "  <model type='virtio'/>\n"
-    "  <filterref filter='old'>\n"
-    "    <parameter name='IP' value='192.0.2.20'/>\n"
-    "    <parameter name='IP' value='192.0.2.3'/>\n"
-    "    <parameter name='MAC' value='52:54:00:00:00:99'/>\n"
-    "  </filterref>\n"
-    "</interface>"
-)
-CARD = GuestCard(
-    identity=GUEST,
-    interface_type="bridge",
-    model="virtio",
-    filterref=None,
-    persistent=True,
-    running=True,
-    live_xml=None,
-    inactive_xml=None,
-)
-CARD_WITH_OLD = replace(
-    CARD,
-    filterref=("old", OLD_PARAMETERS),
-    inactive_filterref=("old", OLD_PARAMETERS),
-    live_xml=INTERFACE,
-    inactive_xml=INTERFACE,
-)
 
 
 def commands(filter_set: FilterSet, library: dict[str, Filter] | None = None) -> list[str]:
@@ -94,7 +52,7 @@ def test_names_and_uuids_stay() -> None:
 def test_the_filter_on_the_card_goes_on_acting_with_its_parameters() -> None:
     found = mac_profile(CARD_WITH_OLD, library={"old": OLD})
     assert [ref.filter for ref in found.root.references] == ["nwscan-6f3c1b2a-0-mac", "old"]
-    assert found.reference == FilterRef("nwscan-6f3c1b2a-0", OLD_PARAMETERS)
+    assert found.reference == FilterRef("nwscan-6f3c1b2a-0", PARAMETERS)
     assert (found.previous, found.attached) == ("old", False)
     for text in interface_xml(found, CARD_WITH_OLD):
         assert text is not None
