@@ -72,6 +72,7 @@ class Program:
     origins: tuple[Origin, ...]
     variables: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
+    chain_priorities: Mapping[str, int] = field(default_factory=dict)
 
     def ebtables(self, tap: str, *, temporary: bool = False) -> list[str]:
         """Give the ebtables commands for ``tap``, jumps included, as a shell takes them."""
@@ -149,7 +150,8 @@ def instantiate(root: Filter, library: Mapping[str, Filter], variables: Mapping[
         raise UsageError(
             f"filter {root.name} becomes {len(commands)} rules", hint=f"at most {RULES_LIMIT} are sensible"
         )
-    return Program(root.name, tuple(commands), origins, values, tuple(walk.findings))
+    priorities = {each.chain: each.chain_priority for each in instances if each.chain != "root"}
+    return Program(root.name, tuple(commands), origins, values, tuple(walk.findings), priorities)
 
 
 class _Walk:

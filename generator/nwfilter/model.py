@@ -156,6 +156,8 @@ class Effect(StrEnum):
     """It is accepted, and cannot be instantiated later."""
     MISLEADS = "misleads"
     """It is accepted as it stands, and does something else than it seems to say."""
+    UNREACHABLE = "unreachable"
+    """It is accepted, and never acts."""
 
 
 @dataclass(frozen=True, slots=True)
