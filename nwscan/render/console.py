@@ -29,14 +29,17 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "") -> Table:
-    """Give a table; a column whose name begins with ``>`` is aligned to the right. Cells are made visible."""
+    """Give a table. Cells are made visible; long ones are folded.
+
+    A column whose name begins with ``>`` is aligned to the right, one with ``!`` to the left; neither is folded.
+    """
     built = Table(
         box=SIMPLE_HEAD, title=title or None, title_justify="left", title_style="bold", pad_edge=False, padding=(0, 1)
     )
     for column in columns:
-        is_number = column.startswith(">")
-        justify: JustifyMethod = "right" if is_number else "left"
-        built.add_column(column.removeprefix(">"), justify=justify, overflow="fold", no_wrap=is_number)
+        justify: JustifyMethod = "right" if column.startswith(">") else "left"
+        is_whole = column.startswith((">", "!"))
+        built.add_column(column.lstrip(">!"), justify=justify, overflow="fold", no_wrap=is_whole)
     for row in rows:
         built.add_row(*(Text(visible(cell)) for cell in row))
     return built

@@ -22,7 +22,7 @@ def print_taps(rows: Sequence[TapRow]) -> None:
     guests = {row.card.identity.uuid for row in rows}
     out.print(headline(f"{count(len(rows))} taps of {count(len(guests))} running guests" if rows else "no guest runs"))
     if rows:
-        out.print(table(("tap", "guest", "MAC", "bridge", "port", "filter"), [_tap_row(row) for row in rows]))
+        out.print(table(("!tap", "guest", "!MAC", "bridge", "port", "filter"), [_tap_row(row) for row in rows]))
     for row in rows:
         if row.card.identity.addresses:
             shown = ", ".join(f"{one.value} ({one.source})" for one in row.card.identity.addresses)

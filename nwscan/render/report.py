@@ -54,7 +54,7 @@ def print_report(report: Report) -> None:
     out.print(table(("class", ">frames", ">share", ">octets", ">rate"), _class_rows(report)))
     if report.talkers.entries:
         title = "Foreign unicast, by source and destination"
-        out.print(table(("source", "destination", ">frames", ">octets"), _talker_rows(report), title=title))
+        out.print(table(("!source", "!destination", ">frames", ">octets"), _talker_rows(report), title=title))
     for line in _remarks(report):
         out.print(remark(line))
     out.print()
