@@ -235,7 +235,7 @@ class FramesPart(Part, frozen=True):
     """The kept frames: file, SHA-256, share of the window's frames."""
 
     path: str
-    sha256: str
+    sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
     covers: Rational
 
 

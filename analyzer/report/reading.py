@@ -16,7 +16,7 @@ from analyzer.report.findings import Cause, Sample, Subclass, merge_causes, merg
 from analyzer.report.report import ClassCounts, FramesFile, Report, merge_tallies, windows_in_order
 from analyzer.report.talkers import Entry, Hitters
 from analyzer.report.timeline import COUNTS, Timeline
-from analyzer.report.times import NS_PER_S, parse_time
+from analyzer.report.times import parse_second, parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -131,7 +131,7 @@ def _timeline(bin_s: int, rows: Sequence[doc.TimelineRow]) -> Timeline:
         raise ValueError(f"timeline_bin_s {bin_s} is no power of two")
     bins: dict[int, list[int]] = {}
     for row in rows:
-        counts = bins.setdefault(parse_time(row.t) // (bin_s * NS_PER_S), [0] * COUNTS)
+        counts = bins.setdefault(parse_second(row.t) // bin_s, [0] * COUNTS)
         kind = FrameClass[row.kind.upper()]
         counts[2 * kind], counts[2 * kind + 1] = row.frames, row.octets
     given = Timeline(bin_s, tuple((number, tuple(bins[number])) for number in sorted(bins)))

@@ -54,8 +54,20 @@ def from_document(document: bytes | dict[str, Any], where: str = "the report") -
 
 def schema() -> dict[str, Any]:
     """Give the JSON Schema of ``nwscan.report/1``."""
-    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": SCHEMA}
-    return head | msgspec.json.schema(ReportDocument)
+    built: dict[str, Any] = _one_line_descriptions(msgspec.json.schema(ReportDocument))
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": SCHEMA, **built}
+
+
+def _one_line_descriptions(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """Give a schema with the line breaks of docstrings taken out of its descriptions."""
+    if isinstance(value, list):
+        return [_one_line_descriptions(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: " ".join(item.split()) if key == "description" and isinstance(item, str) else _one_line_descriptions(item)
+        for key, item in value.items()
+    }
 
 
 @cache

@@ -15,7 +15,7 @@ from analyzer.model.classes import CLASS_COUNT
 from analyzer.report.times import NS_PER_S
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from analyzer.model.frames import I64
 
@@ -49,15 +49,22 @@ class Timeline:
         """
         if not self.bins:
             return np.zeros(0, np.int64), np.zeros((0, CLASS_COUNT, 2), np.int64)
-        numbers = np.array([number for number, _ in self.bins], np.int64)
+        numbers = [number for number, _ in self.bins]
         filled = np.array([counts for _, counts in self.bins], np.int64).reshape(-1, CLASS_COUNT, 2)
-        width_ns = self.bin_s * NS_PER_S
-        length = int(numbers[-1] - numbers[0]) + 1
+        length = numbers[-1] - numbers[0] + 1
         if length > MAX_BINS:
-            return numbers * width_ns, filled
+            return self._starts_ns(numbers), filled
         counts = np.zeros((length, CLASS_COUNT, 2), np.int64)
-        counts[numbers - numbers[0]] = filled
-        return (numbers[0] + np.arange(length, dtype=np.int64)) * width_ns, counts
+        counts[np.array(numbers) - numbers[0]] = filled
+        return self._starts_ns(range(numbers[0], numbers[0] + length)), counts
+
+    def _starts_ns(self, numbers: Iterable[int]) -> I64:
+        """Give where the bins begin; the first may begin before int64 does."""
+        width_ns = self.bin_s * NS_PER_S
+        return np.array([min(max(number * width_ns, -_LIMIT_NS), _LIMIT_NS) for number in numbers], np.int64)
+
+
+_LIMIT_NS: Final = 2**63 - 1
 
 
 class TimelineCounts:

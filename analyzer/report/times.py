@@ -23,11 +23,15 @@ def format_time(ns: int) -> str:
 
 
 def parse_time(text: str) -> int:
-    """Give the nanoseconds since the epoch that ``text`` says. Raises ValueError."""
-    if not _TIME.match(text):
-        raise ValueError(f"not a time in UTC with nine digits: {text!r}")
-    moment = datetime.fromisoformat(f"{text[:19]}+00:00")
-    ns = (moment - _EPOCH) // timedelta(seconds=1) * NS_PER_S + int(text[20:29])
+    """Give the nanoseconds since the epoch that ``text`` says. Raises ValueError, also where int64 cannot hold them."""
+    ns = parse_second(text) * NS_PER_S + int(text[20:29])
     if not -_LIMIT <= ns < _LIMIT:
         raise ValueError(f"the time {text} is beyond what nanoseconds in 64 bits can say")
     return ns
+
+
+def parse_second(text: str) -> int:
+    """Give the second since the epoch, rounded down, of any year of four digits. Raises ValueError."""
+    if not _TIME.match(text):
+        raise ValueError(f"not a time in UTC with nine digits: {text!r}")
+    return (datetime.fromisoformat(f"{text[:19]}+00:00") - _EPOCH) // timedelta(seconds=1)
