@@ -1,0 +1,69 @@
+"""What a build gives: three packages, compiled, and nothing without a compiler."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.slow
+
+
+def build(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Build a wheel from a copy of the tracked files, so that nothing compiled here gets in."""
+    source = folder / "source"
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
+    for name in filter(None, tracked.decode().split("\0")):
+        if (ROOT / name).is_file():
+            target = source / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes((ROOT / name).read_bytes())
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder / "dist")]
+    return subprocess.run(
+        command, cwd=source, env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    done = build(folder)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return next((folder / "dist").glob("*.whl"))
+
+
+def test_the_top_level_is_exactly_three_packages(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"analyzer", "generator", "nwscan"}
+
+
+def test_every_hot_module_is_compiled_in_the_wheel(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    hot = [
+        str(path.relative_to(ROOT).with_suffix(""))
+        for top in ("analyzer", "generator")
+        for path in (ROOT / top).rglob("*.pxd")
+    ]
+    assert hot
+    for module in hot:
+        assert any(name.startswith(f"{module}.cpython-") and name.endswith(".so") for name in names), module
+
+
+def test_the_samples_and_the_types_are_in_the_wheel(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "nwscan/captures/before.pcapng" in names
+    assert "nwscan/captures/MANIFEST.toml" in names
+    assert {"analyzer/py.typed", "generator/py.typed", "nwscan/py.typed"} <= set(names)
+
+
+def test_without_a_compiler_there_is_no_wheel(tmp_path: Path) -> None:
+    done = build(tmp_path, CC="/nonexistent/cc")
+    assert done.returncode != 0
+    assert "/nonexistent/cc" in done.stdout + done.stderr
+    assert not list((tmp_path / "dist").glob("*.whl"))
