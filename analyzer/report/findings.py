@@ -32,7 +32,7 @@ class Subclass:
     octets: int
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Cause:
     """Why foreign unicast reaches the tap: one sentence with its evidence, the frames it explains, and its remedy."""
 
@@ -69,7 +69,12 @@ def merge_causes(found: Iterable[Cause]) -> tuple[Cause, ...]:
     """Give each cause once, with the sum of its counts, in order."""
     bare = [(replace(one, frames=0, octets=0), one.frames, one.octets) for one in found]
     frames, octets = _sums(bare)
-    return tuple(sorted(replace(one, frames=frames[one], octets=octets[one]) for one in {one for one, _, _ in bare}))
+    causes = sorted({one for one, _, _ in bare}, key=_words)
+    return tuple(replace(one, frames=frames[one], octets=octets[one]) for one in causes)
+
+
+def _words(one: Cause) -> tuple[object, ...]:
+    return one.name, one.sentence, one.evidence, one.remedy is None, one.remedy, one.risk is None, one.risk
 
 
 def merge_samples(found: Iterable[Sample]) -> tuple[Sample, ...]:

@@ -97,6 +97,30 @@ def groups(report: Report) -> pd.DataFrame:
     )
 
 
+def comparison(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Give one row a class of the ``classes`` of a ``nwscan.verdict/1`` document.
+
+    Rates before and after in frames a second, their ratio with its 95 % interval (missing: not known, or no bound), and
+    the frames offered to the filter and delivered by it (missing without the meter).
+    """
+
+    def pick(key: str, part: str) -> list[Any]:
+        return [row[key][part] if row[key] is not None else None for row in rows]
+
+    return _table(
+        {
+            "class": ([row["class"] for row in rows], _CLASS),
+            "before_fps": ([row["before_fps"] for row in rows], "float64"),
+            "after_fps": ([row["after_fps"] for row in rows], "float64"),
+            "ratio": ([row["ratio"] for row in rows], "float64"),
+            "lower": (pick("ratio_interval", "lower"), "float64"),
+            "upper": (pick("ratio_interval", "upper"), "float64"),
+            "offered": (pick("offered", "frames"), "Int64"),
+            "delivered": (pick("delivered", "frames"), "Int64"),
+        }
+    )
+
+
 def _table(columns: Mapping[str, tuple[Sequence[Any] | np.ndarray[Any, Any], Any]]) -> pd.DataFrame:
     return pd.DataFrame({name: _series(values, dtype) for name, (values, dtype) in columns.items()})
 

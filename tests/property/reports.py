@@ -53,13 +53,21 @@ WINDOWS = st.builds(
     st.none() | TEXTS,
 )
 SUBCLASSES = st.lists(
-    st.builds(Subclass, st.sampled_from(FrameClass), TEXTS, st.booleans(), NATURAL, NATURAL), max_size=3
+    st.builds(Subclass, st.sampled_from(FrameClass), st.sampled_from(["stp", "vrrp"]), st.booleans(), NATURAL, NATURAL),
+    max_size=3,
 )
 CAUSES = st.lists(
     st.builds(
-        Cause, TEXTS, TEXTS, st.lists(TEXTS, max_size=2).map(tuple), st.none() | TEXTS, st.none(), NATURAL, NATURAL
+        Cause,
+        st.sampled_from(["aged_out", "hub"]),
+        st.just("Why."),
+        st.lists(st.just("FDB"), max_size=1).map(tuple),
+        st.sampled_from([None, "flood off"]),
+        st.sampled_from([None, "silent guests"]),
+        NATURAL,
+        NATURAL,
     ),
-    max_size=2,
+    max_size=4,
 )
 SAMPLES = st.lists(st.builds(Sample, TIMES_NS, st.sampled_from(FrameClass), MACS, MACS, NATURAL, TEXTS), max_size=12)
 FILES = st.none() | st.builds(FramesFile, TEXTS, st.just("ab" * 32), st.floats(0, 1))
