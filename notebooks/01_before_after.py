@@ -60,7 +60,8 @@ seconds.head()
 # ## Side by side
 #
 # Rates in frames a second, their ratio with a 95 % interval. Two captures alone prove no cause: a flood that stopped
-# by itself looks the same. On a hypervisor, `nwscan verify` counts in the same window what was offered ahead of the filter.
+# by itself looks the same. On a hypervisor, `nwscan verify` counts in the same window what was offered ahead of the
+# filter.
 
 # %%
 comparison = nwscan.compare(before, after)

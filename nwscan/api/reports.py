@@ -80,9 +80,10 @@ class LoadedComparison:
 
     def by_class(self) -> pd.DataFrame:
         """Give rates before and after (frames/s), their ratio and its 95 % interval, a row a class."""
+        from analyzer.compare.document import to_document
         from analyzer.report import views
 
-        return views.comparison(self.comparison)
+        return views.comparison(to_document(self.comparison)["classes"])
 
     def __repr__(self) -> str:
         """Give the verdict and why."""
