@@ -14,14 +14,14 @@ import stat
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
-from analyzer.errors import HostError, InputError
-from generator.deploy.plan import Plan
+from analyzer.errors import HostError, InputError, NwscanError
+from generator.deploy.plan import Plan, check
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 SCHEMA: Final = "nwscan.journal/1"
 SIZE_LIMIT: Final = 32 * 1024 * 1024
 
+_CHUNK: Final = 65536
+_STAMP: Final = "%Y%m%dT%H%M%S%fZ"
 _NAME = re.compile(r"\d{8}T\d{12}Z-[0-9a-f]{8}\.journal")
 _LOCK: Final = "lock"
 
@@ -91,17 +93,22 @@ class JournalRecord:
         )
 
     @property
-    def applied_at_ns(self) -> int | None:
-        """When it was applied, in ns since the epoch; None where it never was."""
-        for event in self.events:
-            if event.state is State.APPLIED:
-                return int(datetime.fromisoformat(event.at).timestamp() * 1e9)
-        return None
+    def begun_at_ns(self) -> int:
+        """When it was written down, before its first step, in ns since the epoch."""
+        return int(datetime.fromisoformat(self.created).timestamp() * 1e9)
 
     @property
     def is_in_force(self) -> bool:
         """Say whether something of it may be on the host."""
         return self.begun > 0 and self.state is not State.UNDONE
+
+
+@dataclass(frozen=True, slots=True)
+class JournalReading:
+    """Every change that can be read, oldest first, and an error for each file that cannot."""
+
+    records: tuple[JournalRecord, ...]
+    errors: tuple[InputError, ...]
 
 
 class Journal:
@@ -114,15 +121,12 @@ class Journal:
     def lock(self) -> Iterator[None]:
         """Be the only one on this host that changes guests. Raises HostError where another process is at it."""
         self._make_folder()
-        descriptor = os.open(self._folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        path = self._folder / _LOCK
+        with self._writing(path):
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(descriptor)
-            raise HostError(
-                "another nwscan is changing guests", str(self._folder / _LOCK), "wait for it to end, then try again"
-            ) from error
-        try:
+            with self._writing(path):
+                _take(descriptor, path)
             yield
         finally:
             os.close(descriptor)
@@ -131,17 +135,28 @@ class Journal:
         """Write down a plan; nothing of it has been done yet."""
         self._make_folder()
         now = _now()
-        stamp = datetime.fromisoformat(now).strftime("%Y%m%dT%H%M%S%fZ")
-        path = self._folder / f"{stamp}-{os.urandom(4).hex()}.journal"
+        path = self._folder / f"{self._stamp(now)}-{os.urandom(4).hex()}.journal"
         header = msgspec.json.encode(Header("nwscan.journal/1", now, plan)) + b"\n"
         with self._writing(path):
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             try:
                 _write_all(descriptor, header)
+                _sync_folder(self._folder)
+            except OSError:
+                path.unlink()  # nothing was done: no half plan stays behind
+                raise
             finally:
                 os.close(descriptor)
-            _sync_folder(self._folder)
         return JournalRecord(path, now, plan, ())
+
+    def _stamp(self, now: str) -> str:
+        """Give the time for a file's name, later than every other's: the names say what came after what.
+
+        The clock may have been set back since.
+        """
+        time_now = datetime.fromisoformat(now)
+        last = max((_stamped(path) for path in self._paths()), default=time_now)
+        return (time_now if last < time_now else last + timedelta(microseconds=1)).strftime(_STAMP)
 
     def begin(self, record: JournalRecord, step: int) -> JournalRecord:
         """Write down that a step is about to be done."""
@@ -157,10 +172,39 @@ class Journal:
 
     def records(self) -> tuple[JournalRecord, ...]:
         """Give every change, oldest first. Raises InputError for a file that is no journal."""
-        if not self._folder.is_dir():
-            return ()
-        paths = sorted(path for path in self._folder.iterdir() if _NAME.fullmatch(path.name))
-        return tuple(record for record in map(_read, paths) if record is not None)
+        reading = self.read()
+        if reading.errors:
+            raise reading.errors[0]
+        return reading.records
+
+    def read(self) -> JournalReading:
+        """Give every change that can be read, and the errors of those that cannot."""
+        records, errors = [], []
+        for path in self._paths():
+            try:
+                record = _read(path)
+            except InputError as error:
+                errors.append(error)
+                continue
+            if record is not None:
+                records.append(record)
+        return JournalReading(tuple(records), tuple(errors))
+
+    def record(self, path: Path) -> JournalRecord:
+        """Give one change as it is on the disk now. Raises InputError where the file is no journal or is gone."""
+        record = _read(path)
+        if record is None:
+            raise InputError("nothing was ever written into this file of the journal", str(path), _HINT)
+        return record
+
+    def _paths(self) -> list[Path]:
+        try:
+            _require_private(self._folder.stat(), self._folder)
+            return sorted(path for path in self._folder.iterdir() if _NAME.fullmatch(path.name))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise InputError(f"cannot read the journal: {error.strerror}", str(self._folder), _FOLDER_HINT) from error
 
     def in_force(self, guest: str | None = None) -> tuple[JournalRecord, ...]:
         """Give the changes of a guest (by uuid; None: of all) that are on the host or may be, newest first."""
@@ -183,7 +227,10 @@ class Journal:
 
     def _make_folder(self) -> None:
         with self._writing(self._folder):
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not self._folder.exists():
+                self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                _sync_folder(self._folder.parent)
+            _require_private(self._folder.stat(), self._folder)
 
     @contextmanager
     def _writing(self, path: Path) -> Iterator[None]:
@@ -208,11 +255,27 @@ def _write_all(descriptor: int, octets: bytes) -> None:
     os.fsync(descriptor)
 
 
+def _stamped(path: Path) -> datetime:
+    """Give the time in a file's name; one that is no time is as old as can be."""
+    try:
+        return datetime.strptime(path.name.partition("-")[0], _STAMP).replace(tzinfo=UTC)
+    except ValueError:
+        return datetime.min.replace(tzinfo=UTC)
+
+
+def _take(descriptor: int, path: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise HostError("another nwscan is changing guests", str(path), "wait for it to end, then try again") from error
+
+
 def _end_at_line(descriptor: int) -> None:
     """Go to the end of the last whole line and cut what a crash left behind it."""
-    size = os.fstat(descriptor).st_size
-    tail = os.pread(descriptor, min(size, SIZE_LIMIT), 0)
-    end = tail.rfind(b"\n") + 1
+    end = size = os.fstat(descriptor).st_size
+    while end and os.pread(descriptor, 1, end - 1) != b"\n":
+        start = max(end - _CHUNK, 0)
+        end = start + os.pread(descriptor, end - start, start).rfind(b"\n") + 1
     if end < size:
         os.ftruncate(descriptor, end)
     os.lseek(descriptor, end, os.SEEK_SET)
@@ -227,34 +290,64 @@ def _sync_folder(folder: Path) -> None:
 
 
 _HINT: Final = "it was damaged or is not nwscan's: look at it, and move it away only if nothing of it is in force"
+_FOLDER_HINT: Final = "see whose it is, and mend that; or name another folder with --state"
+
+
+def _require_private(status: os.stat_result, path: Path) -> None:
+    """Raise InputError for what others may write: it says what root is to do."""
+    if status.st_uid != os.geteuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise InputError("the journal can be written by somebody else", str(path), _FOLDER_HINT)
 
 
 def _read(path: Path) -> JournalRecord | None:
-    """Read one file: it must be the owner's own, since it says what root is to do.
-
-    None where a crash cut its very first line: then nothing was done.
-    """
+    """Read one file. None where a crash cut its very first line: then nothing was done."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         with os.fdopen(descriptor, "rb") as file:
             status = os.fstat(descriptor)
-            if status.st_uid != os.geteuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-                raise InputError(
-                    "the journal can be written by somebody else", str(path), "see who owns it, and mend that"
-                )
-            lines = file.read(SIZE_LIMIT + 1).split(b"\n")
+            if not stat.S_ISREG(status.st_mode):
+                raise InputError("the journal is no file", str(path), _HINT)
+            _require_private(status, path)
+            content = file.read(SIZE_LIMIT + 1)
     except OSError as error:
         raise InputError(f"cannot read the journal: {error.strerror}", str(path), _HINT) from error
-    if sum(map(len, lines)) > SIZE_LIMIT:
+    if len(content) > SIZE_LIMIT:
         raise InputError(f"a journal above the limit of {SIZE_LIMIT} octets", str(path), _HINT)
+    lines = content.split(b"\n")
     if len(lines) == 1:
         return None
+    record = _parse(path, lines)
+    _check(record)
+    return record
+
+
+def _parse(path: Path, lines: list[bytes]) -> JournalRecord:
     number = 1
     try:
         header = msgspec.json.decode(lines[0], type=Header)
         events = []
         for number, line in enumerate(lines[1:-1], 2):  # noqa: B007 the error names the line
             events.append(msgspec.json.decode(line, type=Event))
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise InputError(f"not a journal of {SCHEMA}: {error}", f"{path}, line {number}", _HINT) from error
     return JournalRecord(path, header.created, header.plan, tuple(events))
+
+
+def _check(record: JournalRecord) -> None:
+    """Raise InputError where a record says what we never write: it tells root what to do."""
+    where, steps = str(record.path), len(record.plan.steps)
+    for number, event in enumerate(record.events, 2):
+        is_step = event.step is not None and 0 <= event.step < steps
+        if (event.event == "state") != (event.state is not None) or (event.event != "state" and not is_step):
+            raise InputError(
+                "not a journal of ours: an event without its step or state", f"{where}, line {number}", _HINT
+            )
+    try:
+        for at in (record.created, *(event.at for event in record.events)):
+            if datetime.fromisoformat(at).tzinfo is None:
+                raise InputError(f"a time without a zone: {at!r}")
+        if record.is_in_force:
+            check(record.plan)
+    except (NwscanError, ValueError) as error:
+        what = error.what if isinstance(error, NwscanError) else str(error)
+        raise InputError(f"not a journal of ours: {what}", where, _HINT) from error

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from analyzer.errors import HostError
-from analyzer.host.domain_xml import interfaces
+from analyzer.host.domain_xml import InterfaceXml, interfaces, read_binding
 from analyzer.host.guests import load_libvirt
 from analyzer.model.addresses import parse_mac
 
@@ -74,11 +74,71 @@ class LibvirtWriter:
         domain = self._lookup_guest(guest)
         if domain is None:
             return None
-        with self._asking(f"guest {guest}"):
+        try:
             if not (domain.isActive() if live else domain.isPersistent()):
                 return None
             xml = str(domain.XMLDesc(0 if live else self._libvirt.VIR_DOMAIN_XML_INACTIVE))
-        return next((one.text for one in interfaces(xml) if one.mac == parse_mac(mac)), None)
+        except self._libvirt.libvirtError as error:
+            if error.get_error_code() == self._libvirt.VIR_ERR_NO_DOMAIN:  # it went away meanwhile
+                return None
+            raise HostError(f"libvirt: {error.get_error_message()}", f"guest {guest} at {self.uri}") from error
+        found = _card(xml, mac, guest)
+        return found.text if found else None
+
+    def bound_filter(self, guest: str, mac: str) -> str | None:
+        """Name the filter that libvirt instantiates for a running card now, None where it instantiates none."""
+        domain = self._lookup_guest(guest)
+        if domain is None:
+            return None
+        with self._asking(f"guest {guest}"):
+            card = _card(str(domain.XMLDesc(0)), mac, guest) if domain.isActive() else None
+        if card is None or card.tap is None:
+            return None
+        binding = self._found(
+            f"nwfilter binding of {card.tap}",
+            self._libvirt.VIR_ERR_NO_NWFILTER_BINDING,
+            self._connection.nwfilterBindingLookupByPortDev,
+            card.tap,
+        )
+        if binding is None:
+            return None
+        with self._asking(f"nwfilter binding of {card.tap}"):
+            return read_binding(str(binding.XMLDesc(0))).filterref[0]
+
+    def filter_users(self, name: str) -> tuple[str, ...]:
+        """Name who refers to a filter: filters, and guests by what runs, by their definition, by a saved state.
+
+        libvirt itself lets a filter go that another filter or a guest that is off refers to: those then fail to start.
+        """
+        users = []
+        with self._asking("the list of nwfilters"):
+            documents = [(str(one.name()), str(one.XMLDesc(0))) for one in self._connection.listAllNWFilters(0)]
+        for other, document in documents:
+            if f"<filterref filter='{name}'" in document:
+                users.append(f"filter {other}")
+        with self._asking("the list of guests"):
+            domains = self._connection.listAllDomains()
+        for domain in domains:
+            users += self._uses(domain, name)
+        return tuple(users)
+
+    def _uses(self, domain: Any, name: str) -> Iterator[str]:  # noqa: ANN401 libvirt-python has no types
+        """Say in which ways a guest refers to a filter; in none where it went away meanwhile."""
+        try:
+            guest, documents = str(domain.name()), []
+            if domain.isActive():
+                documents.append(("running", str(domain.XMLDesc(0))))
+            if domain.isPersistent():
+                documents.append(("next start", str(domain.XMLDesc(self._libvirt.VIR_DOMAIN_XML_INACTIVE))))
+            if domain.hasManagedSaveImage(0):
+                documents.append(("saved state", str(domain.managedSaveGetXMLDesc(0))))
+        except self._libvirt.libvirtError as error:
+            if error.get_error_code() == self._libvirt.VIR_ERR_NO_DOMAIN:
+                return
+            raise HostError(f"libvirt: {error.get_error_message()}", f"a guest at {self.uri}", "try again") from error
+        for what, document in documents:
+            if any(one.filterref and one.filterref[0] == name for one in interfaces(document)):
+                yield f"guest {guest} ({what})"
 
     def update_interface(self, guest: str, xml: str, *, live: bool) -> None:
         """Replace the card that has the MAC of ``xml``, in the running guest or in its definition."""
@@ -105,3 +165,15 @@ class LibvirtWriter:
             if error.get_error_code() == absent:
                 return None
             raise HostError(f"libvirt: {error.get_error_message()}", f"{about} at {self.uri}") from error
+
+
+def _card(domain_xml: str, mac: str, guest: str) -> InterfaceXml | None:
+    """Give the one card of a guest that has the MAC, None where there is none."""
+    found = [one for one in interfaces(domain_xml) if one.mac == parse_mac(mac)]
+    if len(found) > 1:
+        raise HostError(
+            f"{len(found)} cards have the MAC {mac}",
+            f"guest {guest}",
+            "give each its own: libvirt tells them apart by it",
+        )
+    return found[0] if found else None

@@ -9,16 +9,21 @@ from __future__ import annotations
 import difflib
 import hashlib
 from typing import TYPE_CHECKING, Final, Literal
+from uuid import UUID
 
 import msgspec
 
 from analyzer.errors import InputError
+from generator.nwfilter.xml import read_filter, read_filterref, with_filterref
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SCHEMA: Final = "nwscan.plan/1"
 SIZE_LIMIT: Final = 16 * 1024 * 1024
+
+OUR_PREFIX: Final = "nwscan-"
+"""How the names of our filters begin; no other filter is ever changed."""
 
 
 class DefineFilter(msgspec.Struct, frozen=True, tag="define_filter", tag_field="kind"):
@@ -83,11 +88,57 @@ def decode(document: bytes, where: str = "the plan") -> Plan:
     if len(document) > SIZE_LIMIT:
         raise InputError(f"a plan of {len(document)} octets is above the limit of {SIZE_LIMIT}", where)
     try:
-        return msgspec.json.decode(document, type=Plan)
+        plan = msgspec.json.decode(document, type=Plan)
     except (msgspec.MsgspecError, RecursionError) as error:
         raise InputError(
             f"not a plan of {SCHEMA}: {error}", where, "name a plan that nwscan suggest -o wrote"
         ) from error
+    check(plan, where)
+    return plan
+
+
+def check(plan: Plan, where: str = "the plan") -> None:
+    """Raise InputError where a plan would change what is not ours: it may come from a file that anybody edited.
+
+    Filters have our prefix and keep their uuid; of a card nothing but its filterref changes, and to one of ours.
+    """
+    wrong = list(_wrong(plan))
+    if wrong:
+        raise InputError(
+            f"the plan does more than a plan of nwscan may: {'; '.join(wrong)}", where, "make it anew: nwscan suggest"
+        )
+
+
+def _wrong(plan: Plan) -> Iterator[str]:
+    try:
+        UUID(plan.guest)
+    except ValueError:
+        yield f"{plan.guest!r} is no uuid of a guest"
+    targets = [step.name if isinstance(step, DefineFilter) else (step.mac, step.live) for step in plan.steps]
+    if len(set(targets)) < len(targets):
+        yield "it changes one thing twice"
+    for step in plan.steps:
+        try:
+            yield from _wrong_filter(step) if isinstance(step, DefineFilter) else _wrong_attachment(step)
+        except InputError as error:
+            yield f"{describe(step)}: {error.what}"
+
+
+def _wrong_filter(step: DefineFilter) -> Iterator[str]:
+    if not step.name.startswith(OUR_PREFIX):
+        yield f"filter {step.name} is not one of nwscan's"
+    for text in (step.before, step.after):
+        found = read_filter(text).filter if text is not None else None
+        if found is not None and (found.name, found.uuid) != (step.name, step.uuid):
+            yield f"the XML of filter {step.name} is of {found.name} with uuid {found.uuid}, not of {step.uuid}"
+
+
+def _wrong_attachment(step: Attach) -> Iterator[str]:
+    if with_filterref(step.before, None) != with_filterref(step.after, None):
+        yield f"it changes more of card {step.mac} than its filter"
+    ref = read_filterref(step.after)
+    if ref is None or not ref.filter.startswith(OUR_PREFIX):
+        yield f"it attaches {f'filter {ref.filter}' if ref else 'no filter'} to card {step.mac}"
 
 
 def describe(step: Step) -> str:

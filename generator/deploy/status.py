@@ -6,11 +6,13 @@ Values in, values out: whoever calls it has asked libvirt and the kernel.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from analyzer.model.addresses import format_mac
 from generator.deploy.journal import State
-from generator.deploy.plan import Attach
+from generator.deploy.plan import Attach, DefineFilter
+from generator.deploy.undo import meaning
 from generator.nwfilter.xml import read_filterref
 
 if TYPE_CHECKING:
@@ -50,52 +52,58 @@ def card_statuses(
     bindings: Sequence[Binding],
     rules: Mapping[str, KernelRules],
     filters: Sequence[str],
+    texts: Mapping[str, str] | None = None,
 ) -> tuple[CardStatus, ...]:
-    """Give the status of every card that has a filter or a change in force, and of changes whose guest is gone.
+    """Give the status of every card that has a filter or a change in force, and of changes whose card is gone.
 
-    ``records`` are those in force, newest first; ``rules`` are by tap; ``filters`` are the names that libvirt has.
+    ``records`` are those in force, newest first; ``rules`` are by tap; ``filters`` are the names that libvirt has, and
+    ``texts`` their XML by name, where it was asked for: without it nobody can tell whether a filter was edited.
     """
     by_tap = {binding.tap: binding.filter for binding in bindings}
-    statuses = []
+    statuses, told = [], []
     for card in cards:
-        mac = format_mac(card.identity.macs[0]) if card.identity.macs else ""
-        attach, record = _intent(card.identity.uuid or "", mac, records)
-        if record or card.filterref or card.inactive_filterref:
-            status = _status(card, mac, attach, record, by_tap, rules)
-            statuses.append(replace(status, drift=tuple(_drift(status, card, filters))))
-    present = {card.identity.uuid for card in cards}
-    return (*statuses, *(_orphan(record) for record in records if record.plan.guest not in present))
+        about = [record for record in records if _is_about(record, card)]
+        told += about
+        if about or card.filterref or card.inactive_filterref:
+            status = _status(card, about, by_tap, rules)
+            statuses.append(replace(status, drift=tuple(_drift(status, card, about, filters, texts or {}))))
+    return (*statuses, *(_orphan(record, cards) for record in records if not all(_cards_there(record, cards, told))))
 
 
-def _intent(uuid: str, mac: str, records: Sequence[JournalRecord]) -> tuple[Attach | None, JournalRecord | None]:
-    """Give the oldest attachment of the card that is in force, and the newest record that is about it."""
-    about = [record for record in records if record.plan.guest == uuid]
-    attached = [
-        (step, record) for record in about for step in record.plan.steps if isinstance(step, Attach) and step.mac == mac
-    ]
-    if not attached:
-        return None, None
-    return attached[-1][0], about[0]
+def _mac(card: GuestCard) -> str:
+    return format_mac(card.identity.macs[0]) if card.identity.macs else ""
+
+
+def _is_about(record: JournalRecord, card: GuestCard) -> bool:
+    """Say whether a change is the card's: it attaches the card, or redefines what the card refers to."""
+    if record.plan.guest != card.identity.uuid:
+        return False
+    referred = {ref[0] for ref in (card.filterref, card.inactive_filterref) if ref}
+    return _mac(card) in record.plan.macs or bool(referred.intersection(record.plan.filters))
+
+
+def _cards_there(record: JournalRecord, cards: Sequence[GuestCard], told: Sequence[JournalRecord]) -> Iterator[bool]:
+    """Say of the change, and of each card that it attaches, whether some card's status tells of it."""
+    yield any(one is record for one in told)
+    present = {_mac(card) for card in cards if card.identity.uuid == record.plan.guest}
+    yield from (mac in present for mac in record.plan.macs)
 
 
 def _status(
     card: GuestCard,
-    mac: str,
-    attach: Attach | None,
-    record: JournalRecord | None,
+    about: Sequence[JournalRecord],
     by_tap: Mapping[str, str],
     rules: Mapping[str, KernelRules],
 ) -> CardStatus:
-    ref = read_filterref(attach.after) if attach else None
-    intended = ref.filter if ref else None
+    record = about[0] if about else None
     tap = card.identity.tap
     known = rules.get(tap) if tap else None
     return CardStatus(
         guest=card.identity.name or "",
         uuid=card.identity.uuid or "",
-        mac=mac,
+        mac=_mac(card),
         tap=tap,
-        intended=intended,
+        intended=_intended(card, about),
         live=card.filterref[0] if card.running and card.filterref else None,
         inactive=card.inactive_filterref[0] if card.inactive_filterref else None,
         binding=by_tap.get(tap) if tap else None,
@@ -106,36 +114,67 @@ def _status(
     )
 
 
-def _drift(status: CardStatus, card: GuestCard, filters: Sequence[str]) -> Iterator[str]:
-    if status.state in {State.APPLYING, State.UNDOING}:
-        what = "applying" if status.state is State.APPLYING else "undoing"
-        yield f"{what} was interrupted: nwscan rollback {status.guest} restores what was there before"
+def _intended(card: GuestCard, about: Sequence[JournalRecord]) -> str | None:
+    """Name the filter that the newest change with an attachment of the card attaches."""
+    steps = [step for record in about for step in record.plan.steps if isinstance(step, Attach)]
+    refs = [read_filterref(step.after) for step in steps if step.mac == _mac(card)]
+    return next((ref.filter for ref in refs if ref), None)
+
+
+def _drift(
+    status: CardStatus,
+    card: GuestCard,
+    about: Sequence[JournalRecord],
+    filters: Sequence[str],
+    texts: Mapping[str, str],
+) -> Iterator[str]:
+    unfinished = next((one.state for one in about if one.state in {State.APPLYING, State.UNDOING}), None)
+    if unfinished is not None:  # what is there is half done: nothing else can be said against it
+        what = "applying" if unfinished is State.APPLYING else "undoing"
+        yield f"{what} was interrupted: nwscan rollback {quote(status.guest)} restores what was there before"
+        return
     if status.intended is None:
-        if status.live and card.running and status.binding is None and status.tap:
+        if status.live and status.tap and status.binding is None:
             yield f"libvirt shows filter {status.live} on the running card and has no binding for it"
         return
-    if status.intended not in filters:
-        yield f"filter {status.intended} is gone from libvirt"
+    yield from _filter_drift(status.intended, about, filters, texts)
     if card.running and status.live != status.intended:
         yield f"the running card has {_named(status.live)} instead of {status.intended}: somebody changed it"
-    if card.persistent and status.inactive != status.intended:
-        yield f"the next start will use {_named(status.inactive)} instead of {status.intended}"
+    if card.inactive_xml is not None and status.inactive != status.intended:
+        yield f"the next start will use {_named(status.inactive)} instead of {status.intended}: somebody changed it"
     if card.running and status.live == status.intended and status.binding != status.intended:
-        yield "libvirt has no binding for the running card: the binding was deleted, or libvirt was restarted badly"
+        if status.binding is None:
+            yield "libvirt has no binding for the running card: the binding was deleted, or libvirt was restarted badly"
+        else:
+            yield f"libvirt's binding for the running card is of filter {status.binding}: somebody made it"
     if card.running and status.binding == status.intended and status.rules == 0:
         yield "the kernel has no rules for the tap: the firewall was reloaded, or the rules were deleted"
+
+
+def _filter_drift(
+    intended: str, about: Sequence[JournalRecord], filters: Sequence[str], texts: Mapping[str, str]
+) -> Iterator[str]:
+    """Tell of the card's filters that are gone, or otherwise than the newest change defined them."""
+    steps = [step for record in reversed(about) for step in record.plan.steps if isinstance(step, DefineFilter)]
+    own = {step.name: step for step in steps if step.name == intended or step.name.startswith(f"{intended}-")}
+    for name, step in own.items():
+        if name not in filters:
+            yield f"filter {name} is gone from libvirt"
+        elif name in texts and meaning(texts[name]) != meaning(step.after):
+            yield f"filter {name} is not as nwscan defined it: somebody edited it"
 
 
 def _named(name: str | None) -> str:
     return f"filter {name}" if name else "no filter"
 
 
-def _orphan(record: JournalRecord) -> CardStatus:
-    macs = ", ".join(record.plan.macs)
+def _orphan(record: JournalRecord, cards: Sequence[GuestCard]) -> CardStatus:
+    present = {_mac(card) for card in cards if card.identity.uuid == record.plan.guest}
+    gone = [mac for mac in record.plan.macs if mac not in present]
     return CardStatus(
         guest=record.plan.name,
         uuid=record.plan.guest,
-        mac=macs,
+        mac=", ".join(gone),
         tap=None,
         intended=None,
         live=None,

@@ -1,0 +1,124 @@
+"""Undoing one change: looks at what is there, changes only what is ours, and can be repeated.
+
+Works whatever part of a plan was done, and whatever became of the guest since. Values of the journal in, calls on the
+door out; who may change guests now, and which change is undone, is decided by transaction.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from analyzer.errors import HostError, NwscanError, RollbackIncompleteError
+from generator.deploy.journal import Journal, JournalRecord, State
+from generator.deploy.plan import Attach, DefineFilter, Plan, describe
+from generator.nwfilter.normalise import normalise
+from generator.nwfilter.xml import read_filter, read_filterref, with_filterref
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from generator.deploy.door import WriterDoor
+    from generator.nwfilter.model import Filter
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """What undoing one change did, a line each."""
+
+    record: JournalRecord
+    lines: tuple[str, ...]
+
+
+def undo_record(
+    record: JournalRecord, door: WriterDoor, journal: Journal, why: str, others: Iterable[JournalRecord] = ()
+) -> Undone:
+    """Undo what may have been done of one change, last step first, every step even when one fails.
+
+    ``others`` are the guest's further changes in force: what they attached is theirs to undo. Raises
+    RollbackIncompleteError where something is left; the journal keeps the change in force until nothing is.
+    """
+    plan, lines, failures = record.plan, [], []
+    covered = {
+        (step.mac, step.live) for one in (record, *others) for step in one.plan.steps if isinstance(step, Attach)
+    }
+    for number in reversed(range(record.begun)):
+        step = plan.steps[number]
+        try:
+            record = journal.undo(record, number)
+        except HostError as error:  # a full disk must not keep a guest from being restored: begin is on disk already
+            failures.append(error.what)
+        try:
+            lines += (
+                _undo_filter(step, door) if isinstance(step, DefineFilter) else _undo_card(plan, step, door, covered)
+            )
+        except NwscanError as error:
+            failures.append(f"{describe(step)}: {error.what}")
+    if not failures:
+        try:
+            return Undone(journal.reach(record, State.UNDONE, why), tuple(lines))
+        except HostError as error:
+            failures.append(error.what)
+    raise RollbackIncompleteError(
+        f"could not undo everything on {plan.name} ({why}): {'; '.join(dict.fromkeys(failures))}",
+        str(record.path),
+        f"mend what it says, then: nwscan rollback {plan.guest}",
+    )
+
+
+def meaning(xml: str) -> Filter:
+    """Give a filter as libvirt has it: equal for two texts that make the same rules."""
+    return normalise(read_filter(xml).filter).filter
+
+
+def _undo_filter(step: DefineFilter, door: WriterDoor) -> list[str]:
+    now = door.filter_xml(step.name)
+    if now is None or now == step.before:
+        return []
+    if read_filter(now).filter.uuid != step.uuid:
+        return [f"left filter {step.name} alone: it is no longer ours"]
+    if step.before is not None:
+        door.define_filter(step.before)
+        restored = door.filter_xml(step.name)
+        if restored is None or meaning(restored) != meaning(step.before):
+            raise HostError(f"libvirt made something else of filter {step.name}", step.name)
+        return [f"restored filter {step.name}"]
+    users = door.filter_users(step.name)
+    if users:
+        raise HostError(f"filter {step.name} is still used by {', '.join(users)}", step.name)
+    door.undefine_filter(step.name)
+    return [f"removed filter {step.name}"]
+
+
+def _undo_card(plan: Plan, step: Attach, door: WriterDoor, covered: set[tuple[str, bool]]) -> list[str]:
+    """Restore what the step changed; and the card's other side, where our filter came to it since.
+
+    That is a guest that was off and has been started, or one that was transient and has been defined.
+    """
+    sides = [step.live] if (step.mac, not step.live) in covered else [step.live, not step.live]
+    return [line for live in sides for line in _undo_side(plan, step, door, live=live)]
+
+
+def _undo_side(plan: Plan, step: Attach, door: WriterDoor, *, live: bool) -> list[str]:
+    now = door.interface_xml(plan.guest, step.mac, live=live)
+    if now is None:
+        return []
+    present, attached = read_filterref(now), _attached_by(step, now, plan.steps)
+    ours, earlier = read_filterref(attached.after), read_filterref(attached.before)
+    if present == earlier:
+        return []
+    where = f"card {step.mac} of {plan.name}, {'running' if live else 'next start'}"
+    if present is None or ours is None or present.filter != ours.filter:
+        return [f"left {where} alone: its filter was changed by somebody else"]
+    door.update_interface(plan.guest, with_filterref(now, earlier), live=live)
+    restored = door.interface_xml(plan.guest, step.mac, live=live)
+    if restored is not None and read_filterref(restored) != earlier:
+        raise HostError(f"libvirt took the change of card {step.mac} and does not show it", plan.uri)
+    return [f"restored {where}"]
+
+
+def _attached_by(step: Attach, now: str, steps: Sequence[Attach | DefineFilter]) -> Attach:
+    """Give the step whose reference the card has now: after a restart that is what was attached for the next start."""
+    present = read_filterref(now)
+    candidates = [step, *(one for one in steps if isinstance(one, Attach) and one.mac == step.mac)]
+    return next((one for one in candidates if read_filterref(one.after) == present), step)
