@@ -132,11 +132,15 @@ def written(raw: RawFrames, classes: list[int], snaplen: int, limit: int | None)
 
 @settings(max_examples=300, deadline=None)
 @given(batches(), st.data(), st.integers(0, 40), st.none() | st.integers(0, 1500))
-def test_writing_compiled_equals_interpreted(raw: RawFrames, data: st.DataObject, snaplen: int, limit: int | None) -> None:
+def test_writing_compiled_equals_interpreted(
+    raw: RawFrames, data: st.DataObject, snaplen: int, limit: int | None
+) -> None:
     classes = data.draw(st.lists(st.integers(0, 5), min_size=len(raw), max_size=len(raw)))
     compiled = written(raw, classes, snaplen, limit)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("analyzer.capture.pcapng_writer.pcapng_encode", load_interpreted("analyzer.capture.pcapng_encode"))
+        patch.setattr(
+            "analyzer.capture.pcapng_writer.pcapng_encode", load_interpreted("analyzer.capture.pcapng_encode")
+        )
         assert written(raw, classes, snaplen, limit) == compiled
     source = source_of(compiled[0])
     assert len(read_all(source)) == compiled[1]
@@ -147,7 +151,9 @@ def ring_block(frames: list[tuple[bytes, int, int, int, int]]) -> bytes:
     """Give a ring block's frames: octets, status, TCI, packet type, GSO type and size in one."""
     block = b""
     for octets, status, tci, kind, gso in frames:
-        header = struct.pack("=IIIIIIHHIIHH8x", 0, 7, 8, len(octets), len(octets) + 1, status, 82, 96, 0, tci, 0x88A8, 0)
+        header = struct.pack(
+            "=IIIIIIHHIIHH8x", 0, 7, 8, len(octets), len(octets) + 1, status, 82, 96, 0, tci, 0x88A8, 0
+        )
         address = struct.pack("=HHiHBB8x", 17, 0, 3, 1, kind, 6)
         vnet = struct.pack("=BBHHHH", 0, gso & 1, 0, gso, 0, 0)
         frame = (header + address).ljust(72, b"\0") + vnet + octets
@@ -188,7 +194,15 @@ def test_ring_compiled_equals_interpreted(frames: list[tuple[bytes, int, int, in
         )
         memory = np.frombuffer(octets, np.uint8)
         n = module.walk(
-            column(memory), 0, len(octets), left, False, True, *map(column, arrays), 5, column(state)  # noqa: FBT003
+            column(memory),
+            0,
+            len(octets),
+            left,
+            False,
+            True,
+            *map(column, arrays),
+            5,
+            column(state),
         )
         answers.append((n, state.tolist(), [array[:n].tolist() for array in arrays]))
         ends = columns.offsets[:n] + columns.captured[:n]
