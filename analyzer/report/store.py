@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["encode", "from_document", "macs_seen", "schema", "to_document"]
 
 SIZE_LIMIT: Final = 64 * 1024 * 1024
-"""Octets of a document at the most: one with every table full, from many merged reports, is below 16 MiB."""
+"""Octets of a document at the most: one with every table full, from many merged reports, is below 20 MiB."""
 
 
 def to_document(report: Report) -> dict[str, Any]:

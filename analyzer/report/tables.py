@@ -68,7 +68,7 @@ def tally(  # noqa: PLR0917 - one parameter a column
     while i < classes.shape[0]:
         number = ts_ns[i] // bin_ns
         if number * bin_ns > ts_ns[i]:
-            number -= 1  # C rounds towards zero, Python down
+            number -= 1  # pragma: no cover - C rounds towards zero, Python down
         if rows == 0 or number != current:
             if rows == bins.shape[0]:
                 break

@@ -46,12 +46,17 @@ def report_of(path: Path, macs: tuple[int, ...]) -> Report:
     return report
 
 
-def shown_by_tcpdump(path: Path, expression: str) -> int:
-    """Give how many frames tcpdump shows, with the expression typed as one argument."""
+UNREAD = ("different from the snapshot length of the first interface",)
+"""What libpcap does not read of pcapng; our readers do."""
+
+
+def shown_by_tcpdump(path: Path, expression: str) -> int | None:
+    """Give how many frames tcpdump shows, the expression being one argument; None where it cannot read it."""
     command = ["tcpdump", "--count", "-r", str(path), expression]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    if done.returncode:
-        pytest.skip(f"tcpdump does not read it: {done.stderr.splitlines()[-1]}")
+    if done.returncode and any(reason in done.stderr for reason in UNREAD):
+        return None
+    assert done.returncode == 0, done.stderr
     return int(done.stdout.split()[0])
 
 
@@ -65,7 +70,9 @@ def busiest(path: Path) -> list[int]:
 def assert_tcpdump_agrees(path: Path, macs: tuple[int, ...]) -> None:
     report = report_of(path, macs)
     assert tcpdump_direction(report) is None
-    assert shown_by_tcpdump(path, tcpdump_expression(report)) == report.class_counts[FrameClass.FOREIGN_UNICAST][0]
+    shown = shown_by_tcpdump(path, tcpdump_expression(report))
+    assert shown in {None, report.class_counts[FrameClass.FOREIGN_UNICAST][0]}
+    assert shown is not None or path.name not in SAMPLES
 
 
 @pytest.mark.parametrize("name", SAMPLES)
@@ -80,11 +87,11 @@ def test_tcpdump_shows_the_foreign_frames_of_the_samples(name: str) -> None:
 def test_tcpdump_shows_the_foreign_frames_of_others_captures(path: Path) -> None:
     shared_data()
     if path.suffix in {".gz", ".zst"}:
-        pytest.skip("tcpdump reads no compressed files")
+        return  # tcpdump reads no compressed files
     try:
         macs = busiest(path)
-    except InputError as error:
-        pytest.skip(f"no Ethernet frames alone: {error.what}")
+    except InputError:
+        return  # no capture, or not of Ethernet alone: tcpdump compiles an expression for one link type
     for mac in macs:
         assert_tcpdump_agrees(path, (mac,))
 

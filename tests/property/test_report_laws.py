@@ -103,6 +103,7 @@ def test_counts_add_up_to_the_frames(rows: list[Row]) -> None:
 def test_counting_compiled_equals_interpreted(rows: list[Row]) -> None:
     assert is_compiled(compiled)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("analyzer.report.report._BINS_AT_ONCE", 3)
         expected = counted(rows, IDENTITY)
         patch.setattr("analyzer.report.report.tables", load_interpreted("analyzer.report.tables"))
         patch.setattr("analyzer.report.talkers.tables", load_interpreted("analyzer.report.tables"))

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from analyzer.errors import InputError
 from analyzer.model.classes import DirectionSource, FrameClass
 from analyzer.model.identity import Address, GuestIdentity, Provenance
 from analyzer.model.window import CaptureWindow
+from analyzer.report import store
 from analyzer.report.report import FramesFile, Report, ReportBuilder
 from analyzer.report.store import SIZE_LIMIT, encode, from_document, schema, to_document
 from tests.frame_batches import GUEST, Row, frame_batch
@@ -129,6 +131,17 @@ def test_unknown_is_null() -> None:
     assert empty["unrelated"]["share"] is None
 
 
+def test_the_version_is_null_where_nothing_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    assert to_document(report_of())["tool"]["name"] == "nwscan"
+    store._version.cache_clear()
+    monkeypatch.setattr(store, "version", missing)
+    assert to_document(report_of())["tool"] == {"name": "nwscan", "version": None}
+    store._version.cache_clear()
+
+
 def test_encoding_is_one_line_of_the_document(document: dict[str, Any]) -> None:
     octets = encode(report_of())
     assert b"\n" not in octets
@@ -171,6 +184,7 @@ def changed(document: dict[str, Any], path: str, value: object) -> dict[str, Any
         ("windows.0.start", "2026-13-01T00:00:00.000000000Z", "month"),
         ("windows.0.start", "9999-01-01T00:00:00.000000000Z", "64 bits"),
         ("windows.0.start", "2027-01-01T00:00:00.000000000Z", "ends before it begins"),
+        ("timeline.0.t", "yesterday", "timeline"),
         ("timeline_bin_s", 3, "power of two"),
         ("timeline_bin_s", 2**40, "timeline_bin_s"),
         ("timeline.0.class", "unicorn", "timeline"),

@@ -96,3 +96,11 @@ def test_times_beyond_the_calendar_of_pandas_do_not_fail() -> None:
     report = report_of(Row(ts_ns=-(2**63)), Row(ts_ns=2**63 - 1))
     assert len(views.timeline(report)) >= 12
     assert len(views.talkers(report)) == 1
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_a_comparison_has_its_dtypes_where_nothing_is_known(n: int) -> None:
+    nothing = dict.fromkeys(("before_fps", "after_fps", "ratio", "ratio_interval", "offered", "delivered"))
+    frame = views.comparison([{"class": "multicast", **nothing}] * n)
+    assert [str(dtype) for dtype in frame.dtypes[1:]] == ["float64"] * 5 + ["Int64"] * 2
+    assert frame.iloc[:, 1:].isna().all(axis=None)
