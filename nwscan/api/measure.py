@@ -109,7 +109,7 @@ def _open_card(
     if card.tap is None:
         raise UsageError(f"{card.label} has no tap", hint="start the guest, or name a tap")
     geometry = RingGeometry()
-    bpf = compile_bpf(options.bpf, options.snaplen) if options.bpf else accept_all(options.snaplen)
+    bpf = compile_bpf(options.bpf, options.snaplen, card.tap) if options.bpf else accept_all(options.snaplen)
     sock = stack.enter_context(open_packet_socket(card.tap, snaplen=options.snaplen, ring=geometry, bpf=bpf))
     descriptors = [sock.fileno()]
     keep = folder / kept.FRAMES_NAME if options.keep_frames else None

@@ -21,14 +21,17 @@ if TYPE_CHECKING:
 class _Bar:
     """Shows what the worker tells on one line."""
 
-    def __init__(self, bar: Progress, label: str, total_s: float | None) -> None:
+    def __init__(self, bar: Progress, label: str, total_s: float | None, announcement: str = "") -> None:
         self._bar = bar
         self._total_s = total_s
+        self._announcement = announcement
         self._task = bar.add_task(visible(label), total=total_s or 1.0, told="starting")
         self._since_s = time.monotonic()
 
     def started(self) -> None:
-        """Begin to count the time."""
+        """Begin to count the time; where no bar is shown, say so: who sends traffic for it can wait for that line."""
+        if self._announcement:
+            self._bar.console.print(self._announcement, soft_wrap=True)
         self._since_s = time.monotonic()
         self._bar.reset(self._task, told="listening")
 
@@ -45,21 +48,18 @@ class _Bar:
 
 
 @contextmanager
-def _shown(label: str, total_s: float | None) -> Iterator[_Bar]:
+def _shown(label: str, total_s: float | None, announcement: str = "") -> Iterator[_Bar]:
     out = console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(20), TextColumn("{task.fields[told]}"), TimeElapsedColumn())
     with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as bar:
-        yield _Bar(bar, label, total_s)
+        yield _Bar(bar, label, total_s, "" if out.is_terminal else announcement)
 
 
 @contextmanager
 def capture_progress(taps: str, duration_s: float | None) -> Iterator[_Bar]:
-    """Show how a capture goes; one plain line where stderr is no terminal."""
-    out = console(stderr=True)
-    if not out.is_terminal:
-        until = "until interrupted" if duration_s is None else f"for {duration_s:g} s"
-        out.print(f"capturing on {visible(taps)} {until}", soft_wrap=True)
-    with _shown(taps, duration_s) as bar:
+    """Show how a capture goes; where stderr is no terminal, a plain line as soon as every tap is open and counting."""
+    until = "until interrupted" if duration_s is None else f"for {duration_s:g} s"
+    with _shown(taps, duration_s, f"capturing on {visible(taps)} {until}") as bar:
         yield bar
 
 
