@@ -76,10 +76,22 @@ def _mac(card: GuestCard) -> str:
 
 def _is_about(record: JournalRecord, card: GuestCard) -> bool:
     """Say whether a change is the card's: it attaches the card, or redefines what the card refers to."""
-    if record.plan.guest != card.identity.uuid:
-        return False
-    referred = {ref[0] for ref in (card.filterref, card.inactive_filterref) if ref}
-    return _mac(card) in record.plan.macs or bool(referred.intersection(record.plan.filters))
+    return record.plan.guest == card.identity.uuid and (
+        _mac(card) in record.plan.macs or any(_redefines(record, name) for name in _referred(card))
+    )
+
+
+def _referred(card: GuestCard) -> tuple[str, ...]:
+    return tuple(ref[0] for ref in (card.filterref, card.inactive_filterref) if ref)
+
+
+def _redefines(record: JournalRecord, name: str) -> bool:
+    """Say whether a change defines the filter of this name or one of its parts, whose names begin with it."""
+    return any(_is_of(each, name) for each in record.plan.filters)
+
+
+def _is_of(name: str, root: str) -> bool:
+    return name == root or name.startswith(f"{root}-")
 
 
 def _cards_there(record: JournalRecord, cards: Sequence[GuestCard], told: Sequence[JournalRecord]) -> Iterator[bool]:
@@ -115,10 +127,11 @@ def _status(
 
 
 def _intended(card: GuestCard, about: Sequence[JournalRecord]) -> str | None:
-    """Name the filter that the newest change with an attachment of the card attaches."""
+    """Name the filter that the newest change with an attachment of the card attaches, else the one redefined."""
     steps = [step for record in about for step in record.plan.steps if isinstance(step, Attach)]
-    refs = [read_filterref(step.after) for step in steps if step.mac == _mac(card)]
-    return next((ref.filter for ref in refs if ref), None)
+    attached = [ref.filter for step in steps if step.mac == _mac(card) and (ref := read_filterref(step.after))]
+    redefined = [name for record in about for name in _referred(card) if _redefines(record, name)]
+    return next(iter((*attached, *redefined)), None)
 
 
 def _drift(
@@ -156,7 +169,7 @@ def _filter_drift(
 ) -> Iterator[str]:
     """Tell of the card's filters that are gone, or otherwise than the newest change defined them."""
     steps = [step for record in reversed(about) for step in record.plan.steps if isinstance(step, DefineFilter)]
-    own = {step.name: step for step in steps if step.name == intended or step.name.startswith(f"{intended}-")}
+    own = {step.name: step for step in steps if _is_of(step.name, intended)}
     for name, step in own.items():
         if name not in filters:
             yield f"filter {name} is gone from libvirt"
