@@ -1,0 +1,50 @@
+"""Doing something in a process that is killed at a chosen point of it: before or after a call, or amid a write."""
+
+from __future__ import annotations
+
+import os
+import signal
+import warnings
+from typing import TYPE_CHECKING
+
+from generator.deploy import journal as journal_module
+from generator.deploy.journal import Journal
+from tests.generator.deploy.file_door import FileDoor, Killer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def killed_at(target: int, state: Path, folder: Path, act: Callable[[FileDoor, Journal], object]) -> bool:
+    """Run ``act`` in a process that kills itself at the ``target``-th point; says whether it got that far."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 on fork and threads: the child calls no other
+        child = os.fork()
+    if child == 0:
+        try:
+            killer = Killer(target)
+            _die_in_writes(killer)
+            act(FileDoor(state, killer), Journal(folder))
+        except BaseException:  # noqa: BLE001 - nothing may come back into pytest from here
+            os._exit(70)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status):
+        assert os.WTERMSIG(status) == signal.SIGKILL
+        return True
+    assert os.WEXITSTATUS(status) == 0, "it failed by itself"
+    return False
+
+
+def _die_in_writes(killer: Killer) -> None:
+    """Make each write of the journal three points: before it, amid it, after it."""
+    write = journal_module._write_all
+
+    def dying(descriptor: int, octets: bytes) -> None:
+        killer.point()
+        killer.point(lambda: os.write(descriptor, octets[: len(octets) // 2]))
+        write(descriptor, octets)
+        killer.point()
+
+    journal_module._write_all = dying
