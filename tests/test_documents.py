@@ -1,0 +1,60 @@
+"""What the documents at the top say is so: rooms that exist, links that lead somewhere, commands that are there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+from nwscan.cli.main import COMMANDS, cli
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+CODE_ROOMS = [
+    path
+    for top in ("analyzer", "generator", "nwscan")
+    for path in (ROOT / top).iterdir()
+    if path.is_dir() and (path / "__init__.py").exists()
+]
+
+
+def test_every_room_that_the_architecture_names_exists() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    rooms = re.findall(r"`((?:analyzer|generator|nwscan|captures|notebooks|benchmarks|docs|tests)/[\w./]*)`", text)
+    assert rooms
+    assert [room for room in rooms if not (ROOT / room).exists()] == []
+
+
+@pytest.mark.parametrize("room", CODE_ROOMS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_room_stands_in_the_architecture(room: Path) -> None:
+    assert f"`{room.relative_to(ROOT)}/`" in (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_to_a_file_leads_somewhere(path: Path) -> None:
+    targets = re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8"))
+    assert [target for target in targets if not (path.parent / target).exists()] == []
+
+
+def commands_in(path: Path) -> list[str]:
+    lines = re.findall(r"^\s*(?:\$ )?(nwscan [^\n#|]*)", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return [re.split(r"\s{2,}", line.strip())[0] for line in lines]
+
+
+@pytest.mark.parametrize("path", [ROOT / "README.md", ROOT / "docs/verify-method.md"], ids=lambda path: path.name)
+def test_every_command_line_shown_is_one_that_nwscan_takes(path: Path) -> None:
+    for line in commands_in(path):
+        name, *arguments = shlex.split(line)[1:]
+        assert name in COMMANDS, line
+        command = cli.get_command(click.Context(cli), name)
+        assert command is not None
+        command.make_context(name, arguments, parent=click.Context(cli), resilient_parsing=False)
+
+
+def test_the_readme_names_every_command_that_changes_a_host() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "nwscan suggest --apply vm1" in text
+    assert "nwscan rollback vm1" in text
