@@ -7,9 +7,6 @@ reference in a definition to anything at all.
 
 from __future__ import annotations
 
-import os
-import signal
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -23,9 +20,9 @@ from generator.deploy.plan import Attach, DefineFilter, Plan, Step
 from generator.nwfilter.normalise import normalise
 from generator.nwfilter.xml import read_filter, read_filterref, write_filter
 from generator.suggest.profiles import interface_xml, mac_profile
+from tests.generator.deploy.killing import Killer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from generator.nwfilter.model import FilterRef
@@ -48,22 +45,6 @@ class HostState(msgspec.Struct):
     guests: dict[str, GuestState]
     unbound: list[str] = []
     refused: list[str] = []
-
-
-@dataclass(slots=True)
-class Killer:
-    """Ends this process with SIGKILL at the ``target``-th point that it passes (from 0); None: never."""
-
-    target: int | None = None
-    passed: int = 0
-
-    def point(self, act: Callable[[], object] | None = None) -> None:
-        """Pass one point; ``act`` is done first where this is the one to die at."""
-        if self.passed == self.target:
-            if act is not None:
-                act()
-            os.kill(os.getpid(), signal.SIGKILL)
-        self.passed += 1
 
 
 def read_state(path: Path) -> HostState:

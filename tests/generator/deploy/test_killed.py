@@ -60,10 +60,16 @@ class Bench:
     def rollback(self) -> int:
         return len(rollback(GUEST, self.door(), Journal(self.journal)))
 
+    def apply_killed_at(self, target: int, plan: Plan) -> bool:
+        return killed_at(target, lambda killer: apply(plan, FileDoor(self.state, killer), Journal(self.journal)))
+
+    def rollback_killed_at(self, target: int) -> bool:
+        return killed_at(target, lambda killer: rollback(GUEST, FileDoor(self.state, killer), Journal(self.journal)))
+
     def killed_applying(self, plan: Plan) -> Iterator[int]:
         """Give each point of applying the plan, the process having been killed at it."""
         target = 0
-        while killed_at(target, self.state, self.journal, lambda door, journal: apply(plan, door, journal)):
+        while self.apply_killed_at(target, plan):
             yield target
             target += 1
             self.reset()
@@ -71,7 +77,7 @@ class Bench:
     def killed_rolling_back(self) -> Iterator[int]:
         """Give each point of rolling back, the process having been killed at it."""
         target = 0
-        while killed_at(target, self.state, self.journal, lambda door, journal: rollback(GUEST, door, journal)):
+        while self.rollback_killed_at(target):
             yield target
             target += 1
             self.reset()
@@ -161,7 +167,6 @@ def test_killed_while_redefining(bench: Bench) -> None:
         check_undone(bench, before)
 
 
-@pytest.mark.slow
 def test_killed_twice(bench: Bench) -> None:
     """Killed while applying, then while undoing that, then left alone."""
     before = bench.read()
@@ -169,11 +174,11 @@ def test_killed_twice(bench: Bench) -> None:
     outer = list(bench.killed_applying(plan))
     for target in outer[3 :: len(outer) // 5]:
         bench.reset()
-        killed_at(target, bench.state, bench.journal, lambda door, journal: apply(plan, door, journal))
+        bench.apply_killed_at(target, plan)
         shutil.copytree(bench.journal, bench.journal.with_name("half"))
         half = bench.read()
         inner = 0
-        while killed_at(inner, bench.state, bench.journal, lambda door, journal: rollback(GUEST, door, journal)):
+        while bench.rollback_killed_at(inner):
             check_status(bench, before)
             check_undone(bench, before)
             write_state(bench.state, half)
