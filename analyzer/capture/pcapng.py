@@ -13,7 +13,7 @@ import numpy as np
 
 from analyzer.capture import pcapng_walk
 from analyzer.capture.identity_comment import read_comment
-from analyzer.capture.pcapng_blocks import UNKNOWN_NS, byte_order, read_drops, read_interface, read_section
+from analyzer.capture.pcapng_blocks import UNKNOWN_NS, byte_order, read_interface, read_section, read_statistics
 from analyzer.capture.span import Span
 from analyzer.errors import InputError
 from analyzer.model.columns import column
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from analyzer.capture.feed import Feed
-    from analyzer.capture.pcapng_blocks import Clock, InterfaceBlock, SectionBlock
+    from analyzer.capture.pcapng_blocks import Clock, InterfaceBlock, SectionBlock, StatisticsBlock
     from analyzer.model.frames import I64, U8, U16, U32, U64, CaptureInterface, RawFrames
     from analyzer.model.identity import GuestIdentity
 
@@ -145,6 +145,7 @@ class PcapngReader:
     def window(self) -> CaptureWindow:
         """Give what was covered so far; complete when batches() has ended.
 
+        It lasts from the first frame to the last; a file of nwscan's own says itself when capturing began and ended.
         Lost frames are those of the statistics blocks, else of the frames' drop counts, else not known.
         """
         drops = sum(self._section_drops.values()) if self._section_drops else None
@@ -277,9 +278,7 @@ class PcapngReader:
         elif kind == _IDB:
             problem = self._add_interface(read_interface(block, order))
         else:
-            which, lost = read_drops(block, order)
-            if lost is not None and which < self._table.count:
-                self._section_drops[which] = lost
+            self._add_statistics(read_statistics(block, order))
         if problem is None:
             self._feed.at += length
         return problem
@@ -312,6 +311,18 @@ class PcapngReader:
             return f"it describes more than {MAX_INTERFACES} interfaces"
         self._table.append(number, block.interface.snaplen, block.fcs_octets)
         return None
+
+    def _add_statistics(self, block: StatisticsBlock) -> None:
+        """Take the losses, and from a section of ours the window: a tap can be silent at both ends of it."""
+        if block.interface >= self._table.count:
+            return
+        if block.lost is not None:
+            self._section_drops[block.interface] = block.lost
+        if self._ours and block.start_ticks is not None and block.end_ticks is not None:
+            clock = self._clocks[int(self._table.numbers[block.interface])]
+            times_ns = clock.times_ns(np.array([block.start_ticks, block.end_ticks], np.uint64))
+            if UNKNOWN_NS not in np.abs(times_ns) and times_ns[0] <= times_ns[1]:
+                self._span.add(times_ns, 0)
 
     def _finish(self, problem: str) -> None:
         problem = self._feed.failure or problem

@@ -30,6 +30,8 @@ IF_TSRESOL: Final = 9
 IF_FILTER: Final = 11
 IF_FCSLEN: Final = 13
 IF_TSOFFSET: Final = 14
+ISB_STARTTIME: Final = 2
+ISB_ENDTIME: Final = 3
 ISB_IFDROP: Final = 5
 ISB_OSDROP: Final = 7
 
@@ -91,6 +93,16 @@ class SectionBlock:
     comments: tuple[bytes, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class StatisticsBlock:
+    """An ISB: its interface, the frames lost there, and when capturing began and ended, in ticks of its clock."""
+
+    interface: int
+    lost: int | None
+    start_ticks: int | None
+    end_ticks: int | None
+
+
 def options(body: bytes, order: str) -> Iterator[tuple[int, bytes]]:
     """Yield code and value of each option; what is malformed ends them."""
     at = 0
@@ -144,14 +156,20 @@ def read_interface(block: bytes, order: str) -> InterfaceBlock:
     return InterfaceBlock(interface, clock, _fcs_octets(fcs))
 
 
-def read_drops(block: bytes, order: str) -> tuple[int, int | None]:
-    """Give the interface of an ISB (at least 24 octets) and the frames it says were lost, None where it does not."""
+def read_statistics(block: bytes, order: str) -> StatisticsBlock:
+    """Read an ISB, given whole; it has at least 24 octets. Options that make no sense are as if they were not there."""
     (which,) = struct.unpack_from(order + "I", block, 8)
     lost: int | None = None
+    times: dict[int, int] = {}
     for code, value in options(block[20:-4], order):
-        if code in (ISB_IFDROP, ISB_OSDROP) and len(value) == 8:  # noqa: PLR2004 - a 64-bit number
+        if len(value) != 8:  # noqa: PLR2004 - a 64-bit number, or two halves of one
+            continue
+        if code in (ISB_IFDROP, ISB_OSDROP):
             lost = (lost or 0) + int(struct.unpack(order + "Q", value)[0])
-    return which, lost
+        elif code in (ISB_STARTTIME, ISB_ENDTIME):
+            high, low = struct.unpack(order + "II", value)
+            times[code] = high << 32 | low
+    return StatisticsBlock(which, lost, times.get(ISB_STARTTIME), times.get(ISB_ENDTIME))
 
 
 def text(value: bytes | None) -> str | None:

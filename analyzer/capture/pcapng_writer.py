@@ -71,7 +71,7 @@ class PcapngWriter:
         self._state: I64 = np.zeros(pcapng_encode.STATE_LENGTH, np.int64)
         note = Note(identity, has_direction)
         header = _section_block(application, note) + _interface_block(interface, identity, snaplen)
-        self._room = None if limit_octets is None else limit_octets - len(header) - len(_statistics_block(0))
+        self._room = None if limit_octets is None else limit_octets - len(header) - len(_statistics_block(0, (0, 0)))
         self._put(header)
 
     @property
@@ -106,9 +106,13 @@ class PcapngWriter:
         self.frames_written += written
         return written
 
-    def finish(self, frames_lost: int | None) -> None:
-        """Write the statistics of the interface, with the frames that the kernel dropped if that is known; flush."""
-        self._put(_statistics_block(frames_lost))
+    def finish(self, frames_lost: int | None, window_ns: tuple[int, int] | None = None) -> None:
+        """Write the statistics of the interface and flush.
+
+        That is the frames that the kernel dropped, and when capturing began and ended, each where it is known. A file
+        that was ``full`` does not cover its window, and says no times.
+        """
+        self._put(_statistics_block(frames_lost, None if self.full else window_ns))
         try:
             self._file.flush()
         except OSError as error:
@@ -178,9 +182,13 @@ def _interface_block(interface: CaptureInterface, identity: GuestIdentity | None
     return _block(1, struct.pack("<HHI", interface.linktype, 0, min(limits, default=0)), options)
 
 
-def _statistics_block(frames_lost: int | None) -> bytes:
+def _statistics_block(frames_lost: int | None, window_ns: tuple[int, int] | None) -> bytes:
     options = [] if frames_lost is None else [(blocks.ISB_IFDROP, struct.pack("<Q", frames_lost))]
-    return _block(5, struct.pack("<III", 0, 0, 0), options)
+    end = bytes(8)
+    if window_ns is not None:
+        start, end = (struct.pack("<II", time_ns >> 32 & 0xFFFF_FFFF, time_ns & 0xFFFF_FFFF) for time_ns in window_ns)
+        options = [(blocks.ISB_STARTTIME, start), (blocks.ISB_ENDTIME, end), *options]
+    return _block(5, struct.pack("<I", 0) + end, options)
 
 
 def _block(kind: int, body: bytes, options: list[tuple[int, bytes]] | tuple[tuple[int, bytes], ...]) -> bytes:

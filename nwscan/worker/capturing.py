@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from analyzer.model.frames import U8, FrameBatch
+    from analyzer.model.window import CaptureWindow
     from nwscan.worker.child import Link
     from nwscan.worker.messages import Capture, CardCapture
 
@@ -45,8 +46,9 @@ class _FrameWriter:
     def add(self, batch: FrameBatch, classes: U8) -> None:
         self.pcapng.write(batch.raw, classes)
 
-    def finish(self, frames_lost: int | None) -> None:
-        self.pcapng.finish(frames_lost)
+    def finish(self, window: CaptureWindow) -> None:
+        start_ns, end_ns = window.start_ns, window.end_ns
+        self.pcapng.finish(window.frames_lost, None if start_ns is None or end_ns is None else (start_ns, end_ns))
         self._file.flush()
         self._file.close()
 
@@ -84,7 +86,7 @@ class _Card:
         """Close the files and give the report as a document."""
         window = self.source.window()
         for writer in self._writers:
-            writer.finish(window.frames_lost)
+            writer.finish(window)
         kept = None
         if self._kept is not None and self.wanted.keep_path is not None:
             pcapng = self._kept.pcapng

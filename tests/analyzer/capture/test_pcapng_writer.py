@@ -59,7 +59,7 @@ def write(*frames: Frame, **arguments: object) -> tuple[bytes, PcapngWriter]:
     file = io.BytesIO()
     writer = PcapngWriter(file, CaptureInterface(name="vnet0"), IDENTITY, **arguments)  # type: ignore[arg-type]
     writer.write(raw_frames(*frames), None)
-    writer.finish(7)
+    writer.finish(7, (NOW_NS, NOW_NS))
     return file.getvalue(), writer
 
 
@@ -83,6 +83,44 @@ def test_unknown_losses_stay_unknown() -> None:
     read_all(source)
     assert source.window().frames_lost is None
     assert source.identity is None
+
+
+def window_of(octets: bytes) -> tuple[int | None, int | None, int]:
+    source = source_of(octets)
+    read_all(source)
+    window = source.window()
+    return window.start_ns, window.end_ns, window.frames_seen
+
+
+def test_the_window_survives_where_it_was_silent() -> None:
+    frames = raw_frames(*some_frames(3))
+    window_ns = NOW_NS - 5_000_000_000, NOW_NS + 60_000_000_001
+    for written, expected in ((frames, 3), (None, 0)):
+        file = io.BytesIO()
+        writer = PcapngWriter(file, CaptureInterface(), IDENTITY)
+        if written is not None:
+            writer.write(written, None)
+        writer.finish(0, window_ns)
+        assert window_of(file.getvalue()) == (*window_ns, expected)
+
+
+def test_a_file_that_is_full_does_not_claim_its_window() -> None:
+    file = io.BytesIO()
+    writer = PcapngWriter(file, CaptureInterface(), IDENTITY, limit_octets=1500)
+    written = writer.write(raw_frames(*some_frames(100)), None)
+    writer.finish(0, (NOW_NS - 1, NOW_NS + 1_000_000_000))
+    assert 0 < written < 100
+    assert window_of(file.getvalue()) == (NOW_NS, NOW_NS + written - 1, written)
+    assert len(file.getvalue()) <= 1500
+
+
+@pytest.mark.parametrize("window_ns", [(NOW_NS + 9, NOW_NS), (0, 2**64 - 1)])
+def test_a_window_that_cannot_be_is_left_alone(window_ns: tuple[int, int]) -> None:
+    file = io.BytesIO()
+    writer = PcapngWriter(file, CaptureInterface(), IDENTITY)
+    writer.write(raw_frames(*some_frames(3)), None)
+    writer.finish(None, window_ns)
+    assert window_of(file.getvalue()) == (NOW_NS, NOW_NS + 2, 3)
 
 
 @pytest.mark.parametrize("kept", [11, 12, 13, 14, 60])
