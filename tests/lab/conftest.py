@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.lab.lab import Lab, missing
+from tests.lab.nwscan_run import Nwscan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,3 +84,9 @@ def scratch_lab(lab_keeper: LabKeeper) -> Iterator[Lab]:
     """The running lab for a test that may leave anything behind; it is put back, or replaced by a new one."""
     yield lab_keeper.lab()
     lab_keeper.put_back()
+
+
+@pytest.fixture
+def nwscan(lab: Lab, tmp_path: Path) -> Nwscan:
+    """The real command in the lab, with a state folder that is the test's own."""
+    return Nwscan(lab, tmp_path)
