@@ -1,16 +1,19 @@
-"""The profiles: which filters keep foreign unicast from a card, composed with the filter that is already there.
+"""The profiles: which filters keep what is not the guest's from a card, composed with the filter that is there.
 
-``mac``: a chain of our own that runs before the others, lets the guest's own MACs and every group address return, and
-drops the rest. It only ever drops, so what the filter on the card forbids stays forbidden. The MACs are literals: a
-parameter MAC on the interface would override the variable.
+``mac`` drops unicast to other MACs; ``ip`` also IPv4 unicast to other addresses (IPv6 only where a person states the
+addresses); ``strict`` also multicast to groups that the guest has not joined and ARP for others; ``allow-ipv4`` is the
+pair of filters of 2015. docs/profiles.md tells what each breaks, rules.py has the rules. MACs and addresses are
+literals: a parameter MAC or IP on the interface would override a variable.
 
-The interface refers to one filter: ours, which refers to our chain and then to the filter that was there. Parameters
+The interface refers to one filter: ours, which refers to our chains and then to the filter that was there. Parameters
 stay on the interface as they were and so reach that filter as before.
 """
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass
+from enum import StrEnum
 from types import EllipsisType
 from typing import TYPE_CHECKING, Final
 from uuid import NAMESPACE_URL, UUID, uuid5
@@ -18,33 +21,43 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 from analyzer.errors import InputError, UsageError
 from analyzer.host.guests import GuestCard
 from analyzer.model.addresses import format_mac, is_group
-from generator.nwfilter.model import Action, Filter, FilterRef, Match, Rule, RuleDirection
+from analyzer.model.identity import Provenance
+from generator.nwfilter.model import Filter, FilterRef
 from generator.nwfilter.xml import read_filterref, with_filterref
+from generator.suggest.keeping import NOTHING, Keeping, parse_keep
+from generator.suggest.rules import (
+    OWN_RULES_LIMIT,
+    Child,
+    PlannedRule,
+    accepting_children,
+    arp_child,
+    ipv4_child,
+    ipv6_child,
+    mac_child,
+)
+from generator.suggest.tree import closure
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-    from analyzer.model.identity import GuestIdentity
+    from analyzer.model.identity import Address, GuestIdentity
 
 PREFIX: Final = "nwscan-"
-MAC_CHAIN: Final = "mac-nwscan"
-"""Frames of every ethertype enter a chain whose name begins with ``mac``; 12 characters at most."""
-MAC_CHAIN_PRIORITY: Final = -950
-"""Before every chain of libvirt's own filters (mac -800, ipv4 -700, ...) and before their rules (-650, ...)."""
-
-GROUP_MASK_NAME: Final = "NWSCAN_GROUPMASK"
-GROUP_MASK: Final = "01:00:00:00:00:00"
-"""The group bit (IEEE 802-2014, 8.2.2). libvirt refuses such a mask as a literal, and takes it as a variable."""
+PROFILES: Final = ("mac", "ip", "strict", "allow-ipv4")
+PARTS: Final = ("mac", "ip4", "ip6", "arp", "allow-ipv4", "clean")
+"""What the names of our filters below the root end in."""
 
 NO_GUEST_NAMESPACE: Final = uuid5(NAMESPACE_URL, "nwscan/no-guest")
 """The namespace of the UUIDs of filters for a card of which only the MAC is known."""
 
-OWN_RULES_LIMIT: Final = 700
-"""Own MACs at most: each is one rule, and they have priorities of their own between 100 and 900."""
+_ROOT: Final = "root"
 
-_OWN_PRIORITY: Final = 100
-_GROUP_PRIORITY: Final = 890
-_DROP_PRIORITY: Final = 900
+
+class Lack(StrEnum):
+    """What a profile needs to know and nobody has told: then the part that needs it is left out, and it is refused."""
+
+    ADDRESSES = "addresses"
+    GROUPS = "groups"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +66,9 @@ class FilterSet:
 
     ``previous`` is the filter that was on the card before and goes on acting, None where there was none. ``attached``
     says that the card refers to the root already: to define the filters is all there is to do. ``macs`` are those to
-    which unicast passes.
+    which unicast passes, with what is kept; ``addresses`` are the IP addresses that the rules know. ``children`` say of
+    each filter but the root what its rules are for, in the same order. ``brings`` names every filter whose drops are of
+    this set's doing: ours, and those of libvirt that ``previous`` does not use.
     """
 
     filters: tuple[Filter, ...]
@@ -61,6 +76,12 @@ class FilterSet:
     previous: str | None = None
     attached: bool = False
     macs: tuple[int, ...] = ()
+    profile: str = "mac"
+    children: tuple[Child, ...] = ()
+    keeping: Keeping = NOTHING
+    addresses: tuple[str, ...] = ()
+    lacks: tuple[Lack, ...] = ()
+    brings: frozenset[str] = frozenset()
 
     @property
     def root(self) -> Filter:
@@ -68,29 +89,47 @@ class FilterSet:
         return self.filters[-1]
 
     @property
-    def mac_child(self) -> Filter:
-        """The filter that holds the chain of ours."""
-        return self.filters[0]
+    def planned(self) -> tuple[tuple[Filter, int, PlannedRule], ...]:
+        """Each rule of ours with its filter and its place among the filter's entries, from 1; first in what acts first.
+
+        Libvirt's own filters that ours refer to are not among them.
+        """
+        pairs = zip(self.children, self.filters[:-1], strict=True)
+        return tuple(
+            (filter_, place, entry)
+            for child, filter_ in pairs
+            for place, entry in enumerate(child.entries, start=1)
+            if isinstance(entry, PlannedRule)
+        )
+
+    @property
+    def first_priority(self) -> int:
+        """The priority of the chain that acts last of ours: what lets pass before it takes frames from us."""
+        return max(each.chain_priority for each in self.filters[:-1] if each.chain != _ROOT)
+
+    def passes(self, mac: int) -> bool:
+        """Say whether unicast to ``mac`` passes."""
+        return mac in self.macs or self.keeping.passes(mac)
 
 
-def filter_names(identity: GuestIdentity) -> tuple[str, str]:
-    """Give the names of the filter to attach and of its ``mac`` child.
+def filter_name(identity: GuestIdentity, part: str = _ROOT) -> str:
+    """Give the name of the filter to attach, or of the ``part`` below it.
 
     ``nwscan-<first 8 hex digits of the guest's UUID>-<card>``; where no UUID is known (files) the last 8 hex digits of
-    the MAC and card 0. The child's ends in ``-mac``. Raises UsageError where the card has no MAC.
+    the MAC and card 0. Parts add theirs: ``-mac``. Raises UsageError where the card has no MAC.
     """
     uuid = _guest_uuid(identity)
     if uuid is None:
-        parent = f"{PREFIX}{_first_mac(identity) & 0xFFFF_FFFF:08x}-0"
+        root = f"{PREFIX}{_first_mac(identity) & 0xFFFF_FFFF:08x}-0"
     else:
-        parent = f"{PREFIX}{uuid.hex[:8]}-{identity.card or 0}"
-    return parent, f"{parent}-mac"
+        root = f"{PREFIX}{uuid.hex[:8]}-{identity.card or 0}"
+    return root if part == _ROOT else f"{root}-{part}"
 
 
-def filter_uuids(identity: GuestIdentity) -> tuple[str, str]:
-    """Give the UUIDs of the same two: always the same ones for a card, so that defining them again replaces them."""
+def filter_uuid(identity: GuestIdentity, part: str = _ROOT) -> str:
+    """Give the UUID of the same: always the same one for a card, so that defining it again replaces it."""
     namespace, mac = _guest_uuid(identity) or NO_GUEST_NAMESPACE, format_mac(_first_mac(identity))
-    return str(uuid5(namespace, f"{mac}/root")), str(uuid5(namespace, f"{mac}/mac"))
+    return str(uuid5(namespace, f"{mac}/{part}"))
 
 
 def card_identity(target: GuestCard | GuestIdentity) -> GuestIdentity:
@@ -108,7 +147,7 @@ def card_reference(target: GuestCard | GuestIdentity) -> FilterRef | None:
 def is_ours(name: str, identity: GuestIdentity, library: Mapping[str, Filter]) -> bool:
     """Say whether the filter ``name`` of the library is the root that nwscan defined for this card."""
     found = library.get(name)
-    return found is not None and found.uuid is not None and found.uuid.lower() == filter_uuids(identity)[0]
+    return found is not None and found.uuid is not None and found.uuid.lower() == filter_uuid(identity)
 
 
 def previous_filter(
@@ -122,10 +161,10 @@ def previous_filter(
     if existing is None:
         return None
     if is_ours(existing.filter, identity, library):
-        child = _names_in(identity, library)[1]
-        others = [ref for ref in library[existing.filter].references if ref.filter != child]
+        own = {_name_in(identity, part, library) for part in PARTS}
+        others = [ref for ref in library[existing.filter].references if ref.filter not in own]
         return others[0] if others else None
-    if existing.filter == filter_names(identity)[0] and existing.filter not in library:
+    if existing.filter == filter_name(identity) and existing.filter not in library:
         raise InputError(
             f"the card has the filter {existing.filter} of nwscan, and nobody says what is in it",
             identity.label,
@@ -141,27 +180,130 @@ def mac_profile(
     *,
     library: Mapping[str, Filter] | None = None,
 ) -> FilterSet:
-    """Give the filters that drop unicast to MACs other than the card's own and ``extra_macs``.
+    """Give ``profile_filters`` of the profile ``mac``."""
+    return profile_filters(card, "mac", extra_macs, existing=existing, library=library)
 
-    ``existing`` is what the card refers to now, by default what the card itself says. ``library`` holds the filters of
-    the host by name: needed where the card may carry a filter of ours already. Raises UsageError for no MAC at all, a
-    group address among them or too many, InputError as ``previous_filter``.
+
+def profile_filters(
+    card: GuestCard | GuestIdentity,
+    profile: str = "mac",
+    extra_macs: tuple[int, ...] = (),
+    keep: Iterable[str] = (),
+    *,
+    existing: FilterRef | EllipsisType | None = ...,
+    library: Mapping[str, Filter] | None = None,
+) -> FilterSet:
+    """Give the filters of ``profile`` for a card whose own MACs are its own and ``extra_macs``.
+
+    Only trusted addresses of the card become rules; ``keep`` as for ``parse_keep``. ``existing`` is what the card
+    refers to now, by default what the card itself says. ``library`` holds the filters of the host by name: needed where
+    the card may carry a filter of ours already. Raises UsageError for an unknown profile or what ``own_macs`` and
+    ``parse_keep`` refuse, InputError as ``previous_filter`` and where filters of libvirt that are needed are not there.
     """
+    if profile not in PROFILES:
+        raise UsageError(f"there is no profile {profile!r}", hint=f"take one of: {', '.join(PROFILES)}")
     identity, known = card_identity(card), library or {}
     before = card_reference(card) if isinstance(existing, EllipsisType) else existing
-    parent, child = _names_in(identity, known)
-    parent_uuid, child_uuid = filter_uuids(identity)
     previous, macs = previous_filter(identity, before, known), own_macs(identity, extra_macs)
-    chain = Filter(child, child_uuid, MAC_CHAIN, MAC_CHAIN_PRIORITY, tuple(_mac_rules(macs)))
-    inner = FilterRef(child, ((GROUP_MASK_NAME, GROUP_MASK),))
-    root = Filter(parent, parent_uuid, "root", None, (inner, *((previous,) if previous else ())))
+    keeping, addresses = parse_keep(keep), trusted_addresses(identity)
+    lacks = _lacks(profile, identity, keeping)
+    children = _children(profile, identity, macs, keeping, known)
+    names = [_name_in(identity, each.part, known) for each in children]
+    filters = [each.filter(name, filter_uuid(identity, each.part)) for each, name in zip(children, names, strict=True)]
+    refs = [FilterRef(name, each.parameters) for each, name in zip(children, names, strict=True) if not each.nested]
+    root = _name_in(identity, _ROOT, known)
+    filters.append(Filter(root, filter_uuid(identity), _ROOT, None, (*refs, *((previous,) if previous else ()))))
     return FilterSet(
-        (chain, root),
-        FilterRef(parent, before.parameters if before else ()),
+        tuple(filters),
+        FilterRef(root, before.parameters if before else ()),
         previous.filter if previous else None,
-        before is not None and before.filter == parent,
+        before is not None and before.filter == root,
         macs,
+        profile,
+        children,
+        keeping,
+        () if profile == "mac" else addresses,
+        lacks,
+        _brings(filters[:-1], previous, known),
     )
+
+
+def trusted_addresses(identity: GuestIdentity, version: int | None = None) -> tuple[str, ...]:
+    """Give the unicast addresses of the card that somebody trusted stated, each once; those learnt from traffic not."""
+    found: dict[str, None] = {}
+    for address in identity.addresses:
+        value = _ip_address(address) if address.trusted else None
+        if value is not None and version in (None, value.version):
+            found[str(value)] = None
+    return tuple(found)
+
+
+def untrusted_addresses(addresses: Iterable[Address], known: Iterable[str]) -> tuple[str, ...]:
+    """Give the further addresses that the guest seems to use: link-local ones, which always pass, left out."""
+    values = (_ip_address(each) for each in addresses if not each.trusted)
+    further = dict.fromkeys(str(value) for value in values if value is not None and not value.is_link_local)
+    return tuple(text for text in further if text not in set(known))
+
+
+def _ip_address(address: Address) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        value = ipaddress.ip_address(address.value)
+    except ValueError:
+        return None
+    return None if value.is_multicast or value.is_unspecified or getattr(value, "scope_id", None) else value
+
+
+def stated_ipv6(identity: GuestIdentity) -> tuple[str, ...]:
+    """Give the IPv6 addresses that a person stated on the command line, which says that there are no others.
+
+    Leases and parameters of a filter say nothing of what the guest makes up by itself (RFC 4862, RFC 8981).
+    """
+    told = (each for each in identity.addresses if each.source is Provenance.COMMAND_LINE and each.trusted)
+    values = (_ip_address(each) for each in told)
+    return tuple(dict.fromkeys(str(value) for value in values if value is not None and value.version == 6))  # noqa: PLR2004
+
+
+def _lacks(profile: str, identity: GuestIdentity, keeping: Keeping) -> tuple[Lack, ...]:
+    needs_addresses = profile != "mac" and not trusted_addresses(identity, 4)
+    needs_groups = profile == "strict" and not (identity.groups or keeping.names_groups or keeping.all_groups)
+    return (*((Lack.ADDRESSES,) if needs_addresses else ()), *((Lack.GROUPS,) if needs_groups else ()))
+
+
+def _children(
+    profile: str, identity: GuestIdentity, macs: tuple[int, ...], keeping: Keeping, library: Mapping[str, Filter]
+) -> tuple[Child, ...]:
+    """Give the parts of the profile; what needs knowledge that is not there is left out."""
+    own, ipv4 = mac_child(macs, keeping), trusted_addresses(identity, 4)
+    if profile == "mac" or (not ipv4 and profile == "allow-ipv4"):
+        return (own,)
+    if profile == "allow-ipv4":
+        children = accepting_children(_name_in(identity, "allow-ipv4", library), ipv4, keeping)
+        _require(children, library)
+        return children
+    groups = None
+    if profile == "strict" and not keeping.all_groups and (identity.groups or keeping.names_groups):
+        groups = tuple(dict.fromkeys(mac for mac in identity.groups if is_group(mac)))
+    found = [own, ipv4_child(ipv4, keeping, groups) if ipv4 else None]
+    found.append(ipv6_child(stated_ipv6(identity), keeping, groups))
+    if profile == "strict" and ipv4:
+        found.append(arp_child(ipv4, keeping))
+    return tuple(each for each in found if each is not None)
+
+
+def _require(children: tuple[Child, ...], library: Mapping[str, Filter]) -> None:
+    """See that libvirt's own filters are there that the 2015 filters refer to."""
+    refs = (each for child in children for each in child.entries if isinstance(each, FilterRef))
+    absent = [ref.filter for ref in refs if ref.filter not in library and not ref.filter.startswith(PREFIX)]
+    if absent:
+        raise InputError(
+            f"the profile allow-ipv4 is made of filters of libvirt that are not there: {', '.join(absent)}",
+            hint="name a guest of a host that has them (Debian: package libvirt-daemon-system)",
+        )
+
+
+def _brings(own: list[Filter], previous: FilterRef | None, library: Mapping[str, Filter]) -> frozenset[str]:
+    there = [library[previous.filter]] if previous is not None and previous.filter in library else []
+    return frozenset(each.name for each in closure(own, library)) - {each.name for each in closure(there, library)}
 
 
 def own_macs(identity: GuestIdentity, extra_macs: tuple[int, ...] = ()) -> tuple[int, ...]:
@@ -196,30 +338,16 @@ def _referring(text: str | None, ref: FilterRef) -> str | None:
     return text if text is None or read_filterref(text) == ref else with_filterref(text, ref)
 
 
-def _mac_rules(macs: tuple[int, ...]) -> list[Rule]:
-    """Give the rules in the order in which they act; own MACs in steps of 10 as long as there is room."""
-    step = 10 if len(macs) * 10 <= OWN_RULES_LIMIT else 1
-    own = [
-        _rule(Action.RETURN, _OWN_PRIORITY + step * number, ("dstmacaddr", format_mac(mac)))
-        for number, mac in enumerate(macs)
-    ]
-    group = _rule(Action.RETURN, _GROUP_PRIORITY, ("dstmacaddr", GROUP_MASK), ("dstmacmask", f"${GROUP_MASK_NAME}"))
-    return [*own, group, _rule(Action.DROP, _DROP_PRIORITY)]
-
-
-def _rule(action: Action, priority: int, *attributes: tuple[str, str]) -> Rule:
-    return Rule(action, RuleDirection.IN, priority, Match("mac", attributes))
-
-
-def _names_in(identity: GuestIdentity, library: Mapping[str, Filter]) -> tuple[str, str]:
-    """Give the names that our filters of this card have in the library, else those they are to get.
+def _name_in(identity: GuestIdentity, part: str, library: Mapping[str, Filter]) -> str:
+    """Give the name that this filter of ours has in the library, else the one it is to get.
 
     The card's number changes when another card is taken out, and libvirt refuses one UUID under two names.
     """
-    by_uuid = {found.uuid.lower(): name for name, found in library.items() if found.uuid}
-    parent, child = (by_uuid.get(uuid) for uuid in filter_uuids(identity))
-    parent = parent or filter_names(identity)[0]
-    return parent, child or f"{parent}-mac"
+    uuids = {filter_uuid(identity, part): part, filter_uuid(identity): _ROOT}
+    found = {uuids.get((each.uuid or "").lower()): name for name, each in library.items()}
+    if part in found:
+        return found[part]
+    return f"{found[_ROOT]}-{part}" if _ROOT in found else filter_name(identity, part)
 
 
 def _first_mac(identity: GuestIdentity) -> int:

@@ -14,7 +14,8 @@ from analyzer.model.addresses import format_mac
 from analyzer.model.identity import Provenance
 from generator.nwfilter.model import FilterRef
 from generator.suggest.evidence import wrong_drops
-from generator.suggest.profiles import GROUP_MASK_NAME, filter_uuids, previous_filter
+from generator.suggest.profiles import PARTS, Lack, filter_uuid, previous_filter, untrusted_addresses
+from generator.suggest.rules import GROUP_MASK_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,6 +40,8 @@ UNFILTERED_VIRTUALPORTS: Final = ("openvswitch", "midonet")
 
 _NAMED: Final = 10
 _LEARNT: Final = "IP"
+_DROPS_ALL_ELSE: Final = "allow-ipv4"
+"""The profile that lets nothing but IPv4 and ARP pass."""
 
 
 class RefusalKind(StrEnum):
@@ -59,6 +62,10 @@ class RefusalKind(StrEnum):
     NAME_TAKEN = "name_taken"
     PARAMETER_TAKEN = "parameter_taken"
     LOOP = "loop"
+    NO_FRAMES = "no_frames"
+    NO_ADDRESSES = "no_addresses"
+    GROUPS_UNKNOWN = "groups_unknown"
+    FURTHER_ADDRESSES = "further_addresses"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +145,7 @@ def _whose(case: Case) -> Refusal | None:
     if card not in measured:
         reason = f"the report is of {_macs(measured)}, the card is {format_mac(card)}"
         return Refusal(reason, "measure this card", can_force=False, kind=RefusalKind.OTHER_CARD)
-    further = tuple(mac for mac in measured if mac not in case.filter_set.macs)
+    further = tuple(mac for mac in measured if not case.filter_set.passes(mac))
     if not further:
         return None
     reason = f"the report counts what goes to {_macs(further)} as the guest's own, and the filter would drop it"
@@ -185,12 +192,58 @@ def _wanted(case: Case) -> Refusal | None:
     named = ", ".join(f"{counts.frames} of {kind.key}" for kind, counts in wrong.items())
     reason = f"the filter would drop frames that the guest needs: {named}"
     hint = "see which with nwscan replay; the measured MACs and those of the filter must be the same"
+    if case.filter_set.profile == _DROPS_ALL_ELSE:
+        hint = "this profile lets nothing but IPv4 and ARP pass, as written in 2015; take --profile ip instead"
+        return Refusal(reason, hint, can_force=True, kind=RefusalKind.DROPS_WANTED)
     return Refusal(reason, hint, can_force=False, kind=RefusalKind.DROPS_WANTED)
+
+
+def _untried(case: Case) -> Refusal | None:
+    profile = case.filter_set.profile
+    if profile == "mac" or case.prediction is not None or not case.report.frames_seen:
+        return None
+    reason = f"no frames were kept, and the profile {profile} is judged by trying it on frames"
+    hint = "measure again and keep the frames, or take --profile mac, for which the counts are enough"
+    return Refusal(reason, hint, can_force=False, kind=RefusalKind.NO_FRAMES)
+
+
+def _no_addresses(case: Case) -> Refusal | None:
+    if Lack.ADDRESSES not in case.filter_set.lacks:
+        return None
+    further = untrusted_addresses((*case.identity.addresses, *case.report.identity.addresses), ())
+    seen = f"; traffic tells of {', '.join(further[:_NAMED])}, which nobody vouches for" if further else ""
+    reason = f"no IPv4 address of the guest is known that can be trusted{seen}"
+    hint = "state every address that the guest uses: " + " ".join(
+        f"--ip {each}" for each in further[:_NAMED] or ("ADDRESS",)
+    )
+    return Refusal(reason, hint, can_force=False, kind=RefusalKind.NO_ADDRESSES)
+
+
+def _groups_unknown(case: Case) -> Refusal | None:
+    if Lack.GROUPS not in case.filter_set.lacks:
+        return None
+    reason = "which multicast groups the guest has joined is not known, so none is filtered"
+    hint = "name those it needs (--keep mdns, --keep 239.1.2.3), or let all pass: --keep multicast"
+    return Refusal(reason, hint, can_force=True, kind=RefusalKind.GROUPS_UNKNOWN)
+
+
+def _further_addresses(case: Case) -> Refusal | None:
+    known = case.filter_set.addresses
+    if not known or case.filter_set.profile == "mac":
+        return None
+    versions = {":" in address for address in known}
+    told = untrusted_addresses((*case.identity.addresses, *case.report.identity.addresses), known)
+    further = [address for address in told if (":" in address) in versions]
+    if not further:
+        return None
+    reason = f"the guest seems to use {', '.join(further[:_NAMED])} too: what goes there would be dropped"
+    hint = "where they are the guest's: " + " ".join(f"--ip {each}" for each in further[:_NAMED])
+    return Refusal(reason, hint, can_force=True, kind=RefusalKind.FURTHER_ADDRESSES)
 
 
 def _senders(case: Case) -> Refusal | None:
     senders = case.report.senders
-    further = [entry for entry in senders.by_size() if entry.first not in case.filter_set.macs]
+    further = [entry for entry in senders.by_size() if not case.filter_set.passes(entry.first)]
     if not further:
         return None
     named = ", ".join(f"{format_mac(entry.first)} ({entry.frames} frames)" for entry in further[:_NAMED])
@@ -235,7 +288,7 @@ def _loop(case: Case) -> Refusal | None:
 
 
 def _name_taken(case: Case) -> Refusal | None:
-    uuids = filter_uuids(case.identity)
+    uuids = {filter_uuid(case.identity, part) for part in ("root", *PARTS)}
     known = [case.library.get(each.name) for each in case.filter_set.filters]
     taken = [found.name for found in known if found is not None and (found.uuid or "").lower() not in uuids]
     if not taken:
@@ -247,6 +300,11 @@ def _name_taken(case: Case) -> Refusal | None:
 
 def _parameter_taken(case: Case) -> Refusal | None:
     given = case.filter_set.reference.variables
+    stated = {address for address in case.filter_set.addresses if ":" not in address}
+    if case.filter_set.profile == _DROPS_ALL_ELSE and set(given.get(_LEARNT, stated)) != stated:
+        reason = "the interface's parameters IP name other addresses than the filter would let pass"
+        hint = "name all addresses there: <parameter name='IP' value='...'/>, once for each"
+        return Refusal(reason, hint, can_force=False, kind=RefusalKind.PARAMETER_TAKEN)
     if GROUP_MASK_NAME not in given:
         return None
     reason = f"the interface has a parameter {GROUP_MASK_NAME}, which would override that of the filter"
@@ -276,6 +334,10 @@ _CHECKS: Final[tuple[Callable[[Case], Refusal | None], ...]] = (
     _whose,
     _card_type,
     _configurations,
+    _untried,
+    _no_addresses,
+    _groups_unknown,
+    _further_addresses,
     _wanted,
     _senders,
     _tree,

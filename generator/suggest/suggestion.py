@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from analyzer.errors import UsageError
 from analyzer.host.guests import GuestCard
@@ -11,13 +11,14 @@ from analyzer.model.addresses import format_mac, is_group, parse_mac
 from analyzer.model.classes import DirectionSource, FrameClass
 from generator.evaluate.fields import Verdict
 from generator.suggest.document import to_document
-from generator.suggest.evidence import Basis, gather, our_rules, predict_from_counts
+from generator.suggest.evidence import Basis, dropped_by_ours, gather, predict_from_counts
 from generator.suggest.profiles import (
-    MAC_CHAIN_PRIORITY,
+    PROFILES,
     FilterSet,
     card_identity,
     card_reference,
-    mac_profile,
+    profile_filters,
+    stated_ipv6,
 )
 from generator.suggest.refusals import Case, Refusal, lost_share, refusals
 from generator.suggest.tree import closure, read_tree
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from generator.suggest.evidence import RuleEvidence
 
 __all__ = ["PROFILES", "Suggestion", "filters_to_predict", "interface_variables", "suggest", "to_document"]
-
-PROFILES: Final = ("mac",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,24 +85,23 @@ def suggest(
     library: Mapping[str, Filter] | None = None,
     also_macs: tuple[int, ...] = (),
     profile: str = "mac",
+    keep: tuple[str, ...] = (),
 ) -> Suggestion:
     """Give the filter for a card, judged by what ``report`` saw on it.
 
-    ``prediction`` is that of ``mac_profile`` with the same arguments, on the frames of the report; None: it is made
-    from the report's counts. ``library`` holds the host's filters by name. Raises UsageError for an unknown profile and
-    for a prediction of something else, and whatever ``mac_profile`` raises.
+    ``prediction`` is that of ``profile_filters`` with the same arguments, on the frames of the report; None: for the
+    profile ``mac`` it is made from the report's counts, the others are refused. ``library`` holds the host's filters by
+    name. Raises UsageError for a prediction of something else, and whatever ``profile_filters`` raises.
     """
-    if profile not in PROFILES:
-        raise UsageError(f"there is no profile {profile!r}", hint=f"take one of: {', '.join(PROFILES)}")
     known, identity = library or {}, card_identity(target)
-    filter_set = mac_profile(target, also_macs, library=known)
+    filter_set = profile_filters(target, profile, also_macs, keep, library=known)
     basis = Basis.CLASS_COUNTS if prediction is None else Basis.FRAMES
-    if prediction is None and _counts_fit(identity, report, filter_set):
+    if prediction is None and profile == "mac" and _counts_fit(identity, report, filter_set):
         prediction = predict_from_counts(report, filter_set)
     tree = None
     if filter_set.previous is not None:
         variables = interface_variables(identity, filter_set)
-        tree = read_tree(filter_set.previous, known, variables, MAC_CHAIN_PRIORITY)
+        tree = read_tree(filter_set.previous, known, variables, filter_set.first_priority)
     case = Case(target, identity, report, filter_set, prediction, basis, known, card_reference(target), tree)
     return Suggestion(
         identity,
@@ -120,16 +118,16 @@ def suggest(
 
 
 def _counts_fit(identity: GuestIdentity, report: Report, filter_set: FilterSet) -> bool:
-    return identity.macs[0] in report.identity.macs and set(report.identity.macs) <= set(filter_set.macs)
+    return identity.macs[0] in report.identity.macs and all(map(filter_set.passes, report.identity.macs))
 
 
 def _risks(case: Case) -> list[str]:
-    passing = case.filter_set.macs
-    risks = virtual_mac_risks(case.report.talkers, passing)
+    passes = case.filter_set.passes
+    risks = virtual_mac_risks(case.report.talkers, passes) + _address_risks(case)
     risks += [
         f"{format_mac(mac)} was seen in use by the guest: if it is its own, add --also-mac {format_mac(mac)}"
         for mac in _macs_seen(case)
-        if mac not in passing
+        if not passes(mac)
     ]
     risks.append(
         "a MAC that the guest takes into use later (macvlan, bridge or guests inside it, a new bond) gets no unicast "
@@ -144,6 +142,23 @@ def _risks(case: Case) -> list[str]:
             risks.append(f"while the filter is attached, {name} is off for about 0.3 s, and what it keeps away passes")
     if case.identity.name is not None:
         risks.append("a host that the guest is migrated to must have the filters too")
+    return risks
+
+
+def _address_risks(case: Case) -> list[str]:
+    """Say what the rules by address may hurt."""
+    filter_set = case.filter_set
+    risks: list[str] = []
+    if filter_set.profile == "mac" or not filter_set.addresses:
+        return risks
+    if case.prediction is not None and case.basis is Basis.FRAMES:
+        dropped = case.prediction.of(FrameClass.UNICAST_TO_GUEST, Verdict.DROP).frames
+        if dropped:
+            risks.append(
+                f"{dropped} frames to the guest's own MAC have another address than {', '.join(filter_set.addresses)}: "
+                "if they are for the guest or what it forwards to, state those addresses with --ip"
+            )
+    risks.append("an address that the guest takes later (a further one, a failover) gets nothing until it is stated")
     return risks
 
 
@@ -169,6 +184,8 @@ def _notes(case: Case) -> list[str]:
         notes.append(f"the filter {filter_set.previous} stays and goes on acting, with the same parameters")
     if lost_share(report) is None and report.windows:
         notes.append("how many frames were lost while measuring is not known")
+    if filter_set.profile in {"ip", "strict"} and filter_set.addresses and not stated_ipv6(case.identity):
+        notes.append("IPv6 is not filtered by address: a guest makes up addresses; --ip with all of them changes that")
     notes += [f"{window.source}: {window.stopped_early}" for window in report.windows if window.stopped_early]
     if report.direction_source is DirectionSource.SOURCE_MAC:
         notes.append("what the guest sent was told by its MAC, so further MACs that it sends from could not be seen")
@@ -188,7 +205,7 @@ def _prediction_notes(case: Case) -> list[str]:
     if prediction.frames < report.frames_seen:
         share = prediction.frames / report.frames_seen
         notes.append(f"predicted from the frames that were kept: {share:.1%} of those seen")
-    ours = sum(rule.matched.frames for rule in our_rules(case.filter_set, prediction)[-1:])
+    ours = dropped_by_ours(case.filter_set, prediction).frames
     dropped = sum(prediction.of(kind, Verdict.DROP).frames for kind in FrameClass)
     if dropped > ours:
         notes.append(f"{dropped - ours} of the frames are dropped by {case.filter_set.previous}, now as before")

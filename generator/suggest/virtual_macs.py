@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from analyzer.model.addresses import format_mac
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from analyzer.report.talkers import Hitters
 
 
@@ -28,7 +30,7 @@ VIRTUAL_MACS: Final = (
 _NAMED: Final = 20
 
 
-def virtual_mac_risks(talkers: Hitters, passing: tuple[int, ...]) -> list[str]:
+def virtual_mac_risks(talkers: Hitters, passes: Callable[[int], bool]) -> list[str]:
     """Name the virtual MACs that foreign unicast went to and that the filter does not let pass, most frames first."""
     frames: dict[int, int] = {}
     for entry in talkers.entries:
@@ -36,7 +38,7 @@ def virtual_mac_risks(talkers: Hitters, passing: tuple[int, ...]) -> list[str]:
     risks = []
     for mac in sorted(frames, key=lambda each: (-frames[each], each)):
         kind = next((each.name for each in VIRTUAL_MACS if mac & each.mask == each.first), None)
-        if kind is not None and mac not in passing:
+        if kind is not None and not passes(mac):
             text = format_mac(mac)
             risks.append(
                 f"{frames[mac]} frames went to {text}, a MAC of {kind}: if the guest takes part, add --also-mac {text}"

@@ -67,7 +67,7 @@ def test_what_is_attached_is_only_defined_again() -> None:
         f"virsh nwfilter-define --validate before-{ROOT}.xml",
         f"virsh nwfilter-define --validate before-{ROOT}-mac.xml",
     )
-    assert read_filter(dict(recipe.files)[f"before-{ROOT}-mac.xml"]).filter == first.mac_child
+    assert read_filter(dict(recipe.files)[f"before-{ROOT}-mac.xml"]).filter == first.filters[0]
 
 
 def test_hostile_names_stay_one_word() -> None:

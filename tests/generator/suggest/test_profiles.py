@@ -10,9 +10,10 @@ from generator.nwfilter.model import Filter, FilterRef
 from generator.nwfilter.normalise import normalise
 from generator.nwfilter.xml import read_filter, read_filterref, validate_rng, write_filter
 from generator.suggest.profiles import (
+    PARTS,
     FilterSet,
-    filter_names,
-    filter_uuids,
+    filter_name,
+    filter_uuid,
     interface_xml,
     mac_profile,
     own_macs,
@@ -41,12 +42,14 @@ def test_becomes_the_commands_it_should() -> None:
 
 
 def test_names_and_uuids_stay() -> None:
-    assert filter_names(GUEST) == ("nwscan-6f3c1b2a-0", "nwscan-6f3c1b2a-0-mac")
-    assert filter_names(replace(GUEST, card=3))[0] == "nwscan-6f3c1b2a-3"
-    assert filter_names(BARE) == ("nwscan-00000001-0", "nwscan-00000001-0-mac")
-    assert filter_names(replace(GUEST, uuid="../../etc")) == filter_names(BARE)
-    assert filter_uuids(GUEST) == ("e0b347c7-93f4-572d-a441-685331c53928", "640104b1-c5fc-596e-929f-5c764d24bc33")
-    assert len({*filter_uuids(GUEST), *filter_uuids(BARE), *filter_uuids(replace(GUEST, macs=(EXTRA,)))}) == 6
+    assert (filter_name(GUEST), filter_name(GUEST, "mac")) == ("nwscan-6f3c1b2a-0", "nwscan-6f3c1b2a-0-mac")
+    assert filter_name(replace(GUEST, card=3)) == "nwscan-6f3c1b2a-3"
+    assert (filter_name(BARE), filter_name(BARE, "ip4")) == ("nwscan-00000001-0", "nwscan-00000001-0-ip4")
+    assert filter_name(replace(GUEST, uuid="../../etc")) == filter_name(BARE)
+    assert filter_uuid(GUEST) == "e0b347c7-93f4-572d-a441-685331c53928"
+    assert filter_uuid(GUEST, "mac") == "640104b1-c5fc-596e-929f-5c764d24bc33"
+    guests = (GUEST, BARE, replace(GUEST, macs=(EXTRA,)))
+    assert len({filter_uuid(guest, part) for guest in guests for part in ("root", *PARTS)}) == 3 * (1 + len(PARTS))
 
 
 def test_the_filter_on_the_card_goes_on_acting_with_its_parameters() -> None:
@@ -99,7 +102,7 @@ def test_macs_that_cannot_be_own() -> None:
 @pytest.mark.parametrize("count", [0, 1, 69, 70, 699])
 def test_is_valid_and_every_rule_has_a_priority_of_its_own(count: int) -> None:
     found = mac_profile(CARD_WITH_OLD, tuple(0x020000000000 + number for number in range(count)), library={"old": OLD})
-    priorities = [rule.priority for rule in found.mac_child.rules]
+    priorities = [rule.priority for rule in found.filters[0].rules]
     assert priorities == sorted(set(priorities))
     assert priorities[-1] == 900
     assert found.macs[0] == MAC
