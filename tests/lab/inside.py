@@ -80,7 +80,7 @@ def _tell(reports: int, line: str) -> None:
 
 def _run_init(lifeline: int, reports: int) -> None:
     for descriptor in (lifeline, reports):
-        os.set_inheritable(descriptor, False)  # noqa: FBT003 - its signature
+        os.set_inheritable(descriptor, False)
     _make_mounts()
     _make_network()
     daemon = _start_libvirtd()

@@ -100,10 +100,14 @@ def test_a_frame_from_the_bridge_is_not_from_the_guest_whatever_its_source(
     assert frames_of(by_source) == sent(lying, from_guest=137, **dict.fromkeys(KEYS.values(), 0))
 
 
-def test_several_taps_at_once(lab: Lab, nwscan: Nwscan) -> None:
+def test_several_taps_at_once(lab: Lab, nwscan: Nwscan, tmp_path: Path) -> None:
     taps = [lab.guest(name).tap for name in ("vm1", "vm2")]
-    with nwscan.start("capture", *taps, "--json") as capture:
+    with (
+        tcpdump(lab, taps[1], tmp_path / "tcpdump.pcap") as beside,
+        nwscan.start("capture", *taps, "--json") as capture,
+    ):
         truth = lab.send(Schedule(foreign=500, own=200, multicast=50, broadcast=30))
+        beside.wait_for(truth, truth.frames | {Kind.OWN: 0})
         ended = capture.interrupt()
     assert ended.code == 0, ended
     one, other = ended.documents
