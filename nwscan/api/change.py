@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analyzer.errors import HostError
+from analyzer.errors import HostError, InputError, RollbackIncompleteError
 from analyzer.host.guests import LibvirtReader
 from analyzer.host.rules import kernel_rules
 from generator.deploy import transaction
@@ -17,6 +18,19 @@ if TYPE_CHECKING:
     from generator.deploy.journal import JournalRecord
     from generator.deploy.plan import Plan
     from generator.deploy.transaction import Undone
+
+
+@dataclass(frozen=True, slots=True)
+class HostStatus:
+    """The status of the cards, and the errors of what of the journal cannot be read."""
+
+    cards: tuple[CardStatus, ...]
+    damaged: tuple[InputError, ...]
+
+    @property
+    def is_as_intended(self) -> bool:
+        """Say whether nothing has drifted and nothing is damaged."""
+        return not self.damaged and not any(card.drift for card in self.cards)
 
 
 def apply(plan: Plan, settings: Settings | None = None) -> JournalRecord:
@@ -35,23 +49,34 @@ def rollback(target: str, settings: Settings | None = None, why: str = "asked fo
 
 
 def rollback_all(settings: Settings | None = None) -> tuple[Undone, ...]:
-    """Undo everything that nwscan did on this host, newest first."""
+    """Undo everything that nwscan did on this host, newest first.
+
+    Raises RollbackIncompleteError for a part of the journal that cannot be read, when all else is undone.
+    """
     settings = settings or Settings()
     journal = Journal(settings.journal)
-    guests = dict.fromkeys(record.plan.guest for record in journal.in_force())
+    reading = journal.read()
+    guests = dict.fromkeys(record.plan.guest for record in reversed(reading.records) if record.is_in_force)
     with LibvirtWriter(settings.uri) as door:
-        return tuple(undone for guest in guests for undone in transaction.rollback(guest, door, journal))
+        undone = tuple(undone for guest in guests for undone in transaction.rollback(guest, door, journal))
+    if reading.errors:
+        first = reading.errors[0]
+        raise RollbackIncompleteError(f"{len(undone)} undone, and {first.what}", first.where, first.hint)
+    return undone
 
 
-def status(settings: Settings | None = None) -> tuple[CardStatus, ...]:
+def status(settings: Settings | None = None) -> HostStatus:
     """Give what is intended and what is there, for every card that has a filter or a change in force."""
     settings = settings or Settings()
-    records = Journal(settings.journal).in_force()
+    reading = Journal(settings.journal).read()
+    records = [record for record in reversed(reading.records) if record.is_in_force]
     with LibvirtReader(settings.uri) as libvirt:
         cards, bindings, names = libvirt.cards(), libvirt.bindings(), libvirt.filter_names()
+        ours = {name for record in records for name in record.plan.filters if name in names}
+        texts = {name: libvirt.filter_xml(name) for name in ours}
     taps = [card.identity.tap for card in cards if card.identity.tap and (card.filterref or records)]
     rules = {tap: kernel_rules(tap) for tap in taps}
-    return card_statuses(cards, records, bindings, rules, names)
+    return HostStatus(card_statuses(cards, records, bindings, rules, names, texts), reading.errors)
 
 
 def _guest_uuid(target: str, journal: Journal, settings: Settings) -> str:

@@ -45,14 +45,16 @@ def status(context: click.Context, shape: str) -> int:
     """Compare what is intended with what libvirt and the kernel have. Exit code 1: something is not as intended."""
     from nwscan.api import change
 
-    statuses = change.status(settings_of(context))
+    found = change.status(settings_of(context))
     if shape == "json":
-        click.echo(json.dumps({"schema": STATUS_SCHEMA, "cards": [_card(one) for one in statuses]}))
+        damaged = [{"what": one.what, "where": one.where, "hint": one.hint} for one in found.damaged]
+        cards = [_card(one) for one in found.cards]
+        click.echo(json.dumps({"schema": STATUS_SCHEMA, "cards": cards, "damaged": damaged}))
     else:
         from nwscan.render.host import print_status
 
-        print_status(statuses)
-    return EXIT_NO if any(one.drift for one in statuses) else 0
+        print_status(found)
+    return 0 if found.is_as_intended else EXIT_NO
 
 
 def _card(one: CardStatus) -> dict[str, Any]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from analyzer.host.bridge import PortState
     from generator.deploy.status import CardStatus
+    from nwscan.api.change import HostStatus
     from nwscan.api.host import Check, TapRow
 
 
@@ -45,9 +46,13 @@ def port_flags(port: PortState | None) -> str:
     return " ".join(name for name, is_on in flags if is_on) or "none"
 
 
-def print_status(statuses: Sequence[CardStatus]) -> None:
+def print_status(found: HostStatus) -> None:
     """Print intended against present."""
     out = console()
+    statuses = found.cards
+    for error in found.damaged:
+        out.print(headline(f"a part of the journal cannot be read: {error.what} ({error.where})"))
+        out.print(remark(error.hint))
     if not statuses:
         out.print(headline("no guest has a filter, and nothing of nwscan is in force"))
         return
