@@ -95,6 +95,12 @@ def dropped_by_ours(filter_set: FilterSet, prediction: Prediction) -> Counts:
     return _sum(counts for rule in _our_drops(filter_set, prediction) for counts in rule.decided)
 
 
+def meant_drops(filter_set: FilterSet, prediction: Prediction, kind: FrameClass) -> Counts:
+    """Give the frames of one class that rules of ours would drop on purpose."""
+    drops = [(each, rule) for each, rule in our_rules(filter_set, prediction) if each.purpose is Purpose.DROP]
+    return _sum(rule.decided[kind] for each, rule in drops if kind in each.means)
+
+
 def wrong_drops(filter_set: FilterSet, prediction: Prediction, basis: Basis) -> dict[FrameClass, Counts]:
     """Give what the filters of this set would drop of classes that they are not there to drop, where there is any."""
     if basis is Basis.CLASS_COUNTS:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Final
 
 from analyzer.host.guests import GuestCard
 from analyzer.model.addresses import format_mac
+from analyzer.model.classes import FrameClass
 from analyzer.model.identity import Provenance
 from generator.nwfilter.model import FilterRef
-from generator.suggest.evidence import wrong_drops
+from generator.suggest.evidence import meant_drops, wrong_drops
 from generator.suggest.profiles import PARTS, Lack, filter_uuid, previous_filter, untrusted_addresses
 from generator.suggest.rules import GROUP_MASK_NAME
 
@@ -66,6 +67,7 @@ class RefusalKind(StrEnum):
     NO_ADDRESSES = "no_addresses"
     GROUPS_UNKNOWN = "groups_unknown"
     FURTHER_ADDRESSES = "further_addresses"
+    OTHER_ADDRESSES = "other_addresses"
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +243,19 @@ def _further_addresses(case: Case) -> Refusal | None:
     return Refusal(reason, hint, can_force=True, kind=RefusalKind.FURTHER_ADDRESSES)
 
 
+def _other_addresses(case: Case) -> Refusal | None:
+    """Doubt what goes to the guest's own MAC and another address: mostly it is an address that nobody stated."""
+    if case.prediction is None or not case.filter_set.addresses:
+        return None
+    dropped = meant_drops(case.filter_set, case.prediction, FrameClass.UNICAST_TO_GUEST)
+    if not dropped.frames:
+        return None
+    known = ", ".join(case.filter_set.addresses[:_NAMED])
+    reason = f"{dropped.frames} frames to the guest's own MAC would be dropped, since their address is none of {known}"
+    hint = "state every address that the guest uses or forwards to with --ip; where it has no use for them, --force"
+    return Refusal(reason, hint, can_force=True, kind=RefusalKind.OTHER_ADDRESSES)
+
+
 def _senders(case: Case) -> Refusal | None:
     senders = case.report.senders
     further = [entry for entry in senders.by_size() if not case.filter_set.passes(entry.first)]
@@ -339,6 +354,7 @@ _CHECKS: Final[tuple[Callable[[Case], Refusal | None], ...]] = (
     _groups_unknown,
     _further_addresses,
     _wanted,
+    _other_addresses,
     _senders,
     _tree,
     _loop,

@@ -123,12 +123,14 @@ def _counts_fit(identity: GuestIdentity, report: Report, filter_set: FilterSet) 
 
 def _risks(case: Case) -> list[str]:
     passes = case.filter_set.passes
-    risks = virtual_mac_risks(case.report.talkers, passes) + _address_risks(case)
+    risks = virtual_mac_risks(case.report.talkers, passes)
     risks += [
         f"{format_mac(mac)} was seen in use by the guest: if it is its own, add --also-mac {format_mac(mac)}"
         for mac in _macs_seen(case)
         if not passes(mac)
     ]
+    if case.filter_set.addresses:
+        risks.append("an address that the guest takes later (failover, a further one) gets nothing until it is stated")
     risks.append(
         "a MAC that the guest takes into use later (macvlan, bridge or guests inside it, a new bond) gets no unicast "
         "until the filter knows it"
@@ -142,23 +144,6 @@ def _risks(case: Case) -> list[str]:
             risks.append(f"while the filter is attached, {name} is off for about 0.3 s, and what it keeps away passes")
     if case.identity.name is not None:
         risks.append("a host that the guest is migrated to must have the filters too")
-    return risks
-
-
-def _address_risks(case: Case) -> list[str]:
-    """Say what the rules by address may hurt."""
-    filter_set = case.filter_set
-    risks: list[str] = []
-    if filter_set.profile == "mac" or not filter_set.addresses:
-        return risks
-    if case.prediction is not None and case.basis is Basis.FRAMES:
-        dropped = case.prediction.of(FrameClass.UNICAST_TO_GUEST, Verdict.DROP).frames
-        if dropped:
-            risks.append(
-                f"{dropped} frames to the guest's own MAC have another address than {', '.join(filter_set.addresses)}: "
-                "if they are for the guest or what it forwards to, state those addresses with --ip"
-            )
-    risks.append("an address that the guest takes later (a further one, a failover) gets nothing until it is stated")
     return risks
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from analyzer.errors import NwscanError
+from analyzer.errors import NwscanError, UsageError
 from analyzer.host.guests import GuestCard, LibvirtReader
 from generator.evaluate.prediction import from_document
 from generator.nwfilter.xml import write_filter
-from generator.suggest.profiles import card_identity, mac_profile
+from generator.suggest.profiles import card_identity, profile_filters
 from generator.suggest.suggestion import Suggestion, filters_to_predict, interface_variables
 from generator.suggest.suggestion import suggest as suggest_filter
 from nwscan import kept
@@ -28,14 +28,32 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from analyzer.model.identity import GuestIdentity
+    from analyzer.model.identity import Address, GuestIdentity
     from analyzer.report.report import Report
     from generator.deploy.plan import Plan
     from generator.evaluate.prediction import Prediction
     from generator.nwfilter.model import Filter
     from generator.suggest.profiles import FilterSet
 
-PROFILE = "mac"
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Which filter is wanted: ``profile`` and ``keep`` as for ``profile_filters``, ``addresses`` that a person states.
+
+    ``also_macs`` count as the guest's own.
+    """
+
+    profile: str = "mac"
+    also_macs: tuple[int, ...] = ()
+    addresses: tuple[Address, ...] = ()
+    keep: tuple[str, ...] = ()
+
+    def of(self, identity: GuestIdentity) -> GuestIdentity:
+        """Give the identity with the addresses that are stated."""
+        return replace(identity, addresses=tuple(dict.fromkeys((*self.addresses, *identity.addresses))))
+
+
+_MAC: Final = Wish()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +78,7 @@ def suggest(
     target: str,
     options: CaptureOptions | None = None,
     *,
-    also_macs: tuple[int, ...] = (),
+    wish: Wish = _MAC,
     settings: Settings | None = None,
     watcher: Watcher | None = None,
 ) -> Proposals:
@@ -69,15 +87,16 @@ def suggest(
     Measures where no kept window is younger than a quarter of an hour. Raises HostError where libvirt or a tap refuses.
     """
     settings = settings or Settings()
-    cards = cards_of([target], settings)
+    cards = tuple(replace(card, identity=wish.of(card.identity)) for card in cards_of([target], settings))
+    if wish.addresses and len(cards) > 1:
+        names = ", ".join(f"{card.identity.name}:{card.identity.card}" for card in cards)
+        raise UsageError("the addresses of which card are these?", f"--ip for {names}", "name one card")
     windows = _windows(cards, options or CaptureOptions(), settings, watcher)
     with LibvirtReader(settings.uri) as libvirt:
         library = read_library(libvirt)
-        proposals = tuple(
-            _propose(card, window, library, also_macs) for card, window in zip(cards, windows, strict=True)
-        )
+        proposals = tuple(_propose(card, window, library, wish) for card, window in zip(cards, windows, strict=True))
         changes = [(one.card, one.suggestion.filter_set) for one in proposals if one.card is not None]
-        plan = make_plan(changes, libvirt, profile=PROFILE, evidence=_evidence(proposals))
+        plan = make_plan(changes, libvirt, profile=wish.profile, evidence=_evidence(proposals))
     return Proposals(proposals, plan)
 
 
@@ -85,17 +104,16 @@ def suggest_from_file(
     path: str,
     identity: GuestIdentity | None,
     *,
-    also_macs: tuple[int, ...] = (),
+    wish: Wish = _MAC,
     captured_on: str | None = None,
     watcher: Watcher | None = None,
 ) -> Proposal:
     """Propose a filter from a capture file, without libvirt; the frames of the file are what it is tried on."""
     report = analyze([path], identity, captured_on=captured_on, watcher=watcher)
-    filters = mac_profile(report.identity, also_macs)
-    own = report.identity.with_macs(also_macs)
-    prediction = predict(path, own, filters, {}, captured_on=captured_on)
-    suggestion = suggest_filter(report.identity, report, prediction, library={}, also_macs=also_macs)
-    return Proposal(None, report, None, suggestion)
+    guest = wish.of(report.identity)
+    filters = profile_filters(guest, wish.profile, wish.also_macs, wish.keep)
+    prediction = predict(path, guest.with_macs(wish.also_macs), filters, {}, captured_on=captured_on)
+    return Proposal(None, report, None, _suggestion(guest, report, prediction, {}, wish))
 
 
 def predict(
@@ -146,17 +164,31 @@ def _fresh(card: GuestCard, settings: Settings) -> kept.KeptReport | None:
     return latest if has_baseline and not attached(card.identity, settings) else None
 
 
-def _propose(
-    card: GuestCard, window: kept.KeptReport, library: Mapping[str, Filter], also_macs: tuple[int, ...]
-) -> Proposal:
-    identity = card_identity(card)
-    filters = mac_profile(card, also_macs, library=library)
+def _propose(card: GuestCard, window: kept.KeptReport, library: Mapping[str, Filter], wish: Wish) -> Proposal:
+    filters = profile_filters(card, wish.profile, wish.also_macs, wish.keep, library=library)
     prediction = None
     if window.frames_path is not None:
-        own = identity.with_macs(also_macs)
+        own = card_identity(card).with_macs(wish.also_macs)
         prediction = predict(str(window.frames_path), own, filters, library)
-    suggestion = suggest_filter(card, window.report, prediction, library=library, also_macs=also_macs)
-    return Proposal(card, window.report, window, suggestion)
+    return Proposal(card, window.report, window, _suggestion(card, window.report, prediction, library, wish))
+
+
+def _suggestion(
+    target: GuestCard | GuestIdentity,
+    report: Report,
+    prediction: Prediction | None,
+    library: Mapping[str, Filter],
+    wish: Wish,
+) -> Suggestion:
+    return suggest_filter(
+        target,
+        report,
+        prediction,
+        library=library,
+        also_macs=wish.also_macs,
+        profile=wish.profile,
+        keep=wish.keep,
+    )
 
 
 def _evidence(proposals: Sequence[Proposal]) -> tuple[str, ...]:

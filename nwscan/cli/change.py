@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from analyzer.errors import RolledBackError, UsageError
-from nwscan.cli.options import autostop, identity_from, output_format, settings_of, whose
+from nwscan.cli.options import addresses_from, autostop, identity_from, output_format, settings_of, whose
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from generator.deploy.transaction import Undone
     from nwscan.api.measure import CaptureOptions
     from nwscan.api.prove import Verification
-    from nwscan.api.suggesting import Proposal, Proposals
+    from nwscan.api.suggesting import Proposal, Proposals, Wish
     from nwscan.config import Settings
 
 EXIT_REFUSED: Final = 1
@@ -33,6 +33,13 @@ EXIT_REFUSED: Final = 1
     "--captured-on", type=click.Choice(["tap", "guest"]), help="Trust the file's direction flags, as seen there."
 )
 @click.option("--also-mac", "also", multiple=True, metavar="MAC", help="Count this MAC as the guest's own, too.")
+@click.option(
+    "--profile",
+    type=click.Choice(["mac", "ip", "strict", "allow-ipv4"]),
+    default="mac",
+    help="What to drop; see docs/profiles.md [mac].",
+)
+@click.option("--keep", multiple=True, metavar="KIND", help="Let this pass, too: vrrp, nlb, mdns, a MAC, a group.")
 @click.option(
     "--xml", "folder", type=click.Path(path_type=Path), metavar="DIR", help="Write the filters there, for virsh."
 )
@@ -51,6 +58,8 @@ def suggest(
     ips: tuple[str, ...],
     captured_on: str | None,
     also: tuple[str, ...],
+    profile: str,
+    keep: tuple[str, ...],
     folder: Path | None,
     output: Path | None,
     apply_it: bool,
@@ -64,10 +73,12 @@ def suggest(
     code 1: refused, or not effective. 5: harmful, and rolled back. 7: inconclusive; the filter stays.
     """
     from analyzer.model.addresses import parse_mac
+    from nwscan.api.suggesting import Wish
 
-    also_macs = tuple(parse_mac(mac) for mac in also)
+    wish = Wish(profile, tuple(parse_mac(mac) for mac in also), addresses_from(ips), keep)
     if source is not None:
-        return _from_file(source, identity_from(macs, ips), also_macs, captured_on, folder, shape, apply_it=apply_it)
+        identity = identity_from(macs, ips if macs else ())
+        return _from_file(source, identity, wish, captured_on, folder, shape, apply_it=apply_it)
     if guest is None:
         raise UsageError("for whom?", hint="name a guest, or a capture file with --from")
     if apply_it and not yes and not sys.stdin.isatty():
@@ -78,7 +89,7 @@ def suggest(
     settings = settings_of(context)
     options = measure.CaptureOptions(duration_s)
     with capture_progress(guest, duration_s) as watcher:
-        proposals = suggesting.suggest(guest, options, also_macs=also_macs, settings=settings, watcher=watcher)
+        proposals = suggesting.suggest(guest, options, wish=wish, settings=settings, watcher=watcher)
     _show(proposals.proposals, shape, show_xml=not apply_it)
     _write(proposals, folder, output)
     if _is_refused(proposals.proposals, force=force):
@@ -92,7 +103,7 @@ def suggest(
 def _from_file(
     source: str,
     identity: GuestIdentity | None,
-    also_macs: tuple[int, ...],
+    wish: Wish,
     captured_on: str | None,
     folder: Path | None,
     shape: str,
@@ -110,7 +121,7 @@ def _from_file(
             "name the guest instead: nwscan suggest --apply GUEST",
         )
     with file_progress(source) as watcher:
-        proposal = suggest_from_file(source, identity, also_macs=also_macs, captured_on=captured_on, watcher=watcher)
+        proposal = suggest_from_file(source, identity, wish=wish, captured_on=captured_on, watcher=watcher)
     _show([proposal], shape)
     if folder is not None:
         write_filters(folder, proposal.suggestion.filter_set)

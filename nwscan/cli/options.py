@@ -12,7 +12,7 @@ from nwscan.config import Settings, default_duration_s, parse_duration_s, settin
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from analyzer.model.identity import GuestIdentity
+    from analyzer.model.identity import Address, GuestIdentity
 
 Command = TypeVar("Command", bound="Callable[..., Any]")
 
@@ -69,10 +69,8 @@ def identity_from(macs: tuple[str, ...], ips: tuple[str, ...], tap: str | None =
 
     Raises UsageError for what is no unicast MAC or no IP address.
     """
-    import ipaddress
-
     from analyzer.model.addresses import is_group, parse_mac
-    from analyzer.model.identity import Address, GuestIdentity, Provenance
+    from analyzer.model.identity import GuestIdentity, Provenance
 
     if not macs:
         if ips:
@@ -82,6 +80,15 @@ def identity_from(macs: tuple[str, ...], ips: tuple[str, ...], tap: str | None =
     for text, mac in zip(macs, numbers, strict=False):
         if is_group(mac):
             raise UsageError(f"a guest's card cannot have the group address {text}", "--mac", "name a unicast MAC")
+    return GuestIdentity(numbers, Provenance.COMMAND_LINE, tap=tap, addresses=addresses_from(ips))
+
+
+def addresses_from(ips: tuple[str, ...]) -> tuple[Address, ...]:
+    """Give the addresses that ``--ip`` states. Raises UsageError for what is no IP address."""
+    import ipaddress
+
+    from analyzer.model.identity import Address, Provenance
+
     addresses = []
     for ip in ips:
         try:
@@ -89,4 +96,16 @@ def identity_from(macs: tuple[str, ...], ips: tuple[str, ...], tap: str | None =
         except ValueError as error:
             raise UsageError(f"not an IP address: {ip!r}", "--ip", "write it as 192.0.2.1 or 2001:db8::1") from error
         addresses.append(Address(value, Provenance.COMMAND_LINE, trusted=True))
-    return GuestIdentity(numbers, Provenance.COMMAND_LINE, tap=tap, addresses=tuple(addresses))
+    return tuple(addresses)
+
+
+def filter_places(command: Command) -> Command:
+    """Add ``--guest``, ``-p`` and ``--library``: where a filter's parameters and what it refers to come from."""
+    guest = click.option("--guest", metavar="TARGET", help="Use this guest's MAC and the parameters of its filter.")
+    parameters = click.option(
+        "-p", "--param", "parameters", multiple=True, metavar="NAME=VALUE", help="A parameter; repeated: a list."
+    )
+    library = click.option(
+        "--library", multiple=True, metavar="XML_OR_FOLDER", help="Filters that may be referred to; needs no libvirt."
+    )
+    return guest(parameters(library(command)))
