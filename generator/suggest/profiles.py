@@ -347,7 +347,15 @@ def _name_in(identity: GuestIdentity, part: str, library: Mapping[str, Filter]) 
     found = {uuids.get((each.uuid or "").lower()): name for name, each in library.items()}
     if part in found:
         return found[part]
-    return f"{found[_ROOT]}-{part}" if _ROOT in found else filter_name(identity, part)
+    root = found.get(_ROOT) or _free_root(identity, library)
+    return root if part == _ROOT else f"{root}-{part}"
+
+
+def _free_root(identity: GuestIdentity, library: Mapping[str, Filter]) -> str:
+    """Give the short name, or where another guest of the same first 8 digits has it the one with all 32 digits."""
+    short, uuid = filter_name(identity), _guest_uuid(identity)
+    is_taken = any(name == short or name.startswith(f"{short}-") for name in library)
+    return f"{PREFIX}{uuid.hex}-{identity.card or 0}" if is_taken and uuid is not None else short
 
 
 def _first_mac(identity: GuestIdentity) -> int:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from analyzer.errors import InputError, UsageError
+from analyzer.model.identity import GuestIdentity, Provenance
 from generator.evaluate.program import instantiate
 from generator.nwfilter.model import Filter, FilterRef
 from generator.nwfilter.normalise import normalise
@@ -117,3 +118,14 @@ def test_libvirt_changes_nothing_in_it() -> None:
     found = mac_profile(CARD_WITH_OLD, (EXTRA,), library={"old": OLD})
     assert [finding for each in found.filters for finding in normalise(each).findings] == []
     assert [normalise(each).filter for each in found.filters] == list(found.filters)
+
+
+def test_two_guests_of_the_same_first_digits_get_names_of_their_own() -> None:
+    first = GuestIdentity((0x525400000001,), Provenance.LIBVIRT_XML, uuid="6e777363-616e-4c61-8b00-000000000001")
+    second = replace(first, macs=(0x525400000002,), uuid="6e777363-616e-4c61-8b00-000000000002")
+    taken = {each.name: each for each in mac_profile(first).filters}
+    names = [each.name for each in mac_profile(second, library=taken).filters]
+    assert names == ["nwscan-6e777363616e4c618b00000000000002-0-mac", "nwscan-6e777363616e4c618b00000000000002-0"]
+    library = {**taken, **{each.name: each for each in mac_profile(second, library=taken).filters}}
+    assert [each.name for each in mac_profile(first, library=library).filters] == list(taken)
+    assert [each.name for each in mac_profile(second, library=library).filters] == names
