@@ -77,13 +77,14 @@ def capture(
         raise UsageError("one file holds the frames of one card", f"-w {options.write} for {names}", "name one card")
     kept.expire(settings.reports, options.keep_days)
     with ExitStack() as stack:
-        folders = [kept.new_window_folder(settings.reports, card) for card in cards]
+        folders: list[Path] = []
+        stack.callback(_remove_empty, folders)
         wanted, descriptors = [], []
-        for card, folder in zip(cards, folders, strict=True):
-            request, some = _open_card(card, folder, options, stack)
+        for card in cards:
+            folders.append(kept.new_window_folder(settings.reports, card))
+            request, some = _open_card(card, folders[-1], options, stack)
             wanted.append(request)
             descriptors += some
-        stack.callback(_remove_empty, folders)
         reply = parent.run(
             Capture(tuple(wanted), options.duration_s, options.frames),
             descriptors,

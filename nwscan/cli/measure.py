@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from analyzer.errors import UsageError
+from analyzer.errors import HostError, UsageError
 from nwscan.cli.options import autostop, identity_from, output_format, settings_of, whose
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def capture(
 
     settings = settings_of(context)
     cards, bpf = _cards(targets, settings, identity_from(macs, ips), everything=everything)
+    _check_output(output, len(cards))
     options = measure.CaptureOptions(duration_s, frames, snaplen, bpf, write, not no_keep, keep_days)
     with capture_progress(", ".join(str(card.tap) for card in cards), duration_s) as watcher:
         kept = measure.capture(cards, options, settings=settings, watcher=watcher)
@@ -108,6 +109,7 @@ def analyze(
     identity = identity_from(macs, ips)
     if identity is None and guest is not None:
         identity = identify.card_of(guest, settings_of(context)).identity
+    _check_output(output, 1)
     with file_progress(", ".join(files)) as watcher:
         report = measure.analyze(files, identity, captured_on=captured_on, guess=guess, watcher=watcher)
     _write(output, [report])
@@ -133,14 +135,22 @@ def _cards(
     return tuple(card.identity for card in cards), expression
 
 
+def _check_output(path: Path | None, reports: int) -> None:
+    """Refuse before anything is measured what could not be written after it."""
+    if path is None:
+        return
+    if reports > 1:
+        raise UsageError("one file holds one report", f"-o {path}", "name one card")
+    if not path.absolute().parent.is_dir():
+        raise HostError("cannot write: the folder is not there", str(path), "name a file in a folder that is there")
+
+
 def _write(path: Path | None, reports: Sequence[Report]) -> None:
     if path is None:
         return
     from analyzer.report.store import encode
     from nwscan.kept import write_private
 
-    if len(reports) > 1:
-        raise UsageError("one file holds one report", f"-o {path}", "name one card")
     write_private(path, encode(reports[0]) + b"\n")
 
 

@@ -1,7 +1,8 @@
-"""However a measurement ends, it ends in good order: Ctrl-C, kill -9 of the parent, kill -9 of the worker."""
+"""However a measurement ends, it ends in good order: refused, interrupted, parent or worker killed."""
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -56,4 +57,35 @@ def test_a_killed_worker_is_one_clear_error(lab: Lab, nwscan: Nwscan, command: s
     said = [line for line in ended.stderr.splitlines() if not line.startswith("capturing on")]
     assert [line.partition(":")[0].strip() for line in said] == ["error", "where", "do"], ended
     assert "the measuring worker ended unexpectedly (status -9)" in said[0]
+    assert leftovers(lab, nwscan) == []
+
+
+REFUSED = {
+    "no such tap": (4, "capture vnet9"),
+    "no expression": (2, "capture vnet0 frob"),
+    "a tap and no expression": (2, "capture vnet0 vnet1 frob"),
+    "one file for two cards": (2, "capture vnet0 vnet1 -w {folder}/two.pcapng"),
+    "no folder for the frames": (4, "capture vnet0 -w {folder}/none/frames.pcapng"),
+    "one report for two cards": (2, "capture vnet0 vnet1 -o {folder}/two.json"),
+    "no folder for the report": (4, "capture vnet0 -o {folder}/none/report.json"),
+}
+
+
+@pytest.mark.parametrize("why", REFUSED)
+def test_what_cannot_be_is_refused_before_it_begins(lab: Lab, nwscan: Nwscan, tmp_path: Path, why: str) -> None:
+    code, words = REFUSED[why]
+    ended = nwscan.run(*words.format(folder=tmp_path).split(), code=code, duration_s=30)
+    assert ended.stdout == ""
+    assert [line.partition(":")[0].strip() for line in ended.stderr.splitlines()] == ["error", "where", "do"], ended
+    assert leftovers(lab, nwscan) == []
+    assert list(tmp_path.glob("two.*")) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("command", ["capture", "verify"])
+def test_an_interrupt_is_a_normal_end(lab: Lab, nwscan: Nwscan, command: str, number: signal.Signals) -> None:
+    with nwscan.start(command, "vm1") as running:
+        running.process.send_signal(number)
+        code = running.finish().code
+    assert code == {"capture": 0, "verify": 7}[command]
     assert leftovers(lab, nwscan) == []
