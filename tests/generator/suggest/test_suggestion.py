@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from uuid import UUID
 
 import pytest
 
@@ -265,7 +266,8 @@ def test_live_and_inactive_that_differ() -> None:
 
 def test_names_loops_and_parameters_in_the_way() -> None:
     report, _ = measure()
-    taken = {"nwscan-6f3c1b2a-0": Filter("nwscan-6f3c1b2a-0", "0b2a0d2e-5f7c-4f5b-b1a5-7b8d0a2f0002")}
+    names = ("nwscan-6f3c1b2a-0", f"nwscan-{UUID(GUEST.uuid or '').hex}-0")
+    taken = {name: Filter(name, "0b2a0d2e-5f7c-4f5b-b1a5-7b8d0a2f0002") for name in names}
     assert kinds(suggest(CARD, report, library=taken)) == [RefusalKind.NAME_TAKEN]
     ours = {each.name: each for each in mac_profile(CARD).filters}
     looping = {"old": replace(OLD, entries=(FilterRef("nwscan-6f3c1b2a-0"),)), **ours}
