@@ -65,6 +65,22 @@ def interfaces(domain_xml: str) -> tuple[InterfaceXml, ...]:
     return tuple(_interface(index, element, lines) for index, element in enumerate(root.iterfind("devices/interface")))
 
 
+def for_update(interface_xml: str) -> str:
+    """Give the element of a running card as virDomainUpdateDeviceFlags needs it to leave the card on its network.
+
+    For a card on a network of forward mode bridge libvirt prints the type that came of it, ``bridge``, beside the
+    network's name; read as it stands, that takes the card off its network for good (tried on libvirt 9.0.0). What the
+    card was configured with is ``network``. Every such update gives the card a new port of the network: ``portid``.
+    """
+    element = _parse(interface_xml, "interface XML", "interface")
+    if element.get("type") != "bridge" or _attribute(element, "source", "network") is None:
+        return interface_xml
+    return _BRIDGE_TYPE.sub(r"\1network\2", interface_xml, count=1)
+
+
+_BRIDGE_TYPE = re.compile(r"""(<interface\b[^>]*?\stype=["'])bridge(["'])""")
+
+
 def read_binding(binding_xml: str) -> BindingXml:
     """Read an nwfilter binding. Raises InputError for what is none."""
     root = _parse(binding_xml, "nwfilter binding XML", "filterbinding")

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from analyzer.errors import HostError
-from analyzer.host.domain_xml import InterfaceXml, interfaces, read_binding
+from analyzer.host.domain_xml import InterfaceXml, for_update, interfaces, read_binding
 from analyzer.host.guests import load_libvirt
 from analyzer.model.addresses import parse_mac
 
@@ -147,7 +147,7 @@ class LibvirtWriter:
             raise HostError("the guest is gone", f"{guest} at {self.uri}", "see what there is with: virsh list --all")
         flags = self._libvirt.VIR_DOMAIN_AFFECT_LIVE if live else self._libvirt.VIR_DOMAIN_AFFECT_CONFIG
         with self._asking(f"card of guest {guest}", "see libvirtd's log for the cause"):
-            domain.updateDeviceFlags(xml, flags)
+            domain.updateDeviceFlags(for_update(xml) if live else xml, flags)
 
     def _lookup_filter(self, name: str) -> Any:  # noqa: ANN401 libvirt-python has no types
         return self._found(

@@ -6,6 +6,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from analyzer.host.domain_xml import for_update
 from analyzer.model.addresses import format_mac
 from generator.nwfilter.xml import reference_lines, write_filter
 from generator.suggest.profiles import interface_xml
@@ -92,7 +93,7 @@ def _interfaces(filter_set: FilterSet, card: GuestCard) -> list[tuple[str, str, 
         (f"{root}-config.xml", inactive, card.inactive_xml, "config"),
     )
     return [
-        (file, new, old, option)
+        (file, for_update(new), for_update(old), option)
         for file, new, old, option in rows
         if new is not None and old is not None and new != old
     ]

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from analyzer.errors import InputError
-from analyzer.host.domain_xml import interfaces, read_binding
+from analyzer.host.domain_xml import for_update, interfaces, read_binding
 
 BRIDGED = """<interface type='bridge'>
       <mac address='52:54:00:00:00:01'/>
@@ -157,3 +157,23 @@ def test_a_binding() -> None:
 def test_half_a_binding_is_refused(inside: str) -> None:
     with pytest.raises(InputError, match="without a tap or a filter"):
         read_binding(f"<filterbinding>{inside}</filterbinding>")
+
+
+@pytest.mark.parametrize(
+    ("printed", "sent"),
+    [
+        ("<interface type='bridge'><source network='n' portid='p' bridge='b'/></interface>", "network"),
+        ('<interface trustGuestRxFilters="no" type="bridge">\n<source network="n"/></interface>', "network"),
+        ("<interface type='network'><source network='n' portid='p' bridge='b'/></interface>", "network"),
+        ("<interface type='bridge'><source bridge='network'/></interface>", "bridge"),
+        ("<interface type='direct'><source network='n' dev='eth0' mode='bridge'/></interface>", "direct"),
+        ("<interface type='ethernet'><target dev='tap0'/></interface>", "ethernet"),
+    ],
+)
+def test_what_is_sent_back_leaves_the_card_on_its_network(printed: str, sent: str) -> None:
+    given = for_update(printed)
+    assert given in {
+        printed,
+        printed.replace("type='bridge'", f"type='{sent}'").replace('type="bridge"', f'type="{sent}"'),
+    }
+    assert interfaces(f"<domain><devices>{given}</devices></domain>")[0].type == sent

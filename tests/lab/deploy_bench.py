@@ -1,0 +1,182 @@
+"""What the tests of applying and undoing need of the lab: the texts that must come back, doors with faults, guests."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from analyzer.host.guests import Binding, LibvirtReader
+from analyzer.host.rules import kernel_rules
+from analyzer.model.addresses import parse_mac
+from generator.deploy.journal import Journal
+from generator.deploy.libvirt_writer import LibvirtWriter
+from generator.deploy.status import card_statuses
+from generator.deploy.transaction import apply, rollback
+from generator.suggest.profiles import mac_profile
+from nwscan.api.planning import make_plan, read_library
+from tests.generator.deploy.killing import Killer, killed_at
+from tests.lab import layout
+from tests.lab.kernel_calls import call_in_network
+from tests.lab.paused_guest import MACS, NAME, UUID, cards, filterref
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from generator.deploy.journal import JournalRecord
+    from generator.deploy.plan import Plan
+    from generator.deploy.status import CardStatus
+    from generator.deploy.transaction import Undone
+    from tests.lab.lab import Lab
+
+ADDRESSES = (("IP", "192.0.2.108"), ("IP", "192.0.2.109"))
+CLEAN = filterref("clean-traffic", ADDRESSES)
+QUICK = filterref("no-mac-broadcast")
+"""A stock filter of one rule: it is attached in a moment."""
+ADDRESSED = filterref("no-ip-multicast", ADDRESSES)
+"""Another one, with parameters that it does not use."""
+EXTRA = (parse_mac("52:54:00:00:08:77"),)
+PORT = re.compile(r" portid='[0-9a-f-]+'")
+"""libvirt gives a card on a network a new port at each change."""
+MUTATING = frozenset({"define_filter", "undefine_filter", "update_interface"})
+
+
+@dataclass(frozen=True)
+class Texts:
+    """All that a change may touch, as libvirt prints it."""
+
+    live: Mapping[str, str]
+    inactive: Mapping[str, str]
+    filters: Mapping[str, str]
+    bindings: tuple[Binding, ...]
+
+
+class KilledDoor:
+    """A real door that is a point to be killed at before and after each call that changes something."""
+
+    def __init__(self, door: LibvirtWriter, killer: Killer) -> None:
+        self._door = door
+        self._killer = killer
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the door has
+        found = getattr(self._door, name)
+        if name not in MUTATING:
+            return found
+
+        def call(*arguments: object, **options: object) -> object:
+            self._killer.point()
+            result = found(*arguments, **options)
+            self._killer.point()
+            return result
+
+        return call
+
+
+class Bench:
+    """The lab's libvirt and a journal of the test's own."""
+
+    def __init__(self, lab: Lab, folder: Path) -> None:
+        self.lab = lab
+        self.uri = lab.outside_uri
+        self.folder = folder
+        self.journal = Journal(folder)
+
+    def texts(self) -> Texts:
+        with LibvirtReader(self.uri) as reader:
+            found = {card.identity.name or "": card for card in reader.cards()}
+            return Texts(
+                {name: PORT.sub("", reader.domain_xml(name)) for name, card in found.items() if card.running},
+                {name: reader.domain_xml(name, inactive=True) for name, card in found.items() if card.persistent},
+                {name: reader.filter_xml(name) for name in reader.filter_names()},
+                reader.bindings(),
+            )
+
+    def plan(self, target: str = NAME, extra: tuple[int, ...] = ()) -> Plan:
+        with LibvirtReader(self.uri) as reader:
+            library = read_library(reader)
+            found = reader.resolve(target, need_tap=False)
+            changes = [(card, mac_profile(card, extra, library=library)) for card in found]
+            return make_plan(changes, reader, profile="mac")
+
+    def apply(self, plan: Plan) -> JournalRecord:
+        with LibvirtWriter(self.uri) as door:
+            return apply(plan, door, self.journal)
+
+    def rollback(self, guest: str = UUID) -> tuple[Undone, ...]:
+        with LibvirtWriter(self.uri) as door:
+            return rollback(guest, door, self.journal)
+
+    def killed(self, target: int, act: Callable[[Any, Journal], object]) -> bool:
+        def run(killer: Killer) -> None:
+            with LibvirtWriter(self.uri) as door:
+                act(KilledDoor(door, killer), Journal(self.folder))
+
+        return killed_at(target, run)
+
+    def status(self, name: str = NAME) -> CardStatus | None:
+        with LibvirtReader(self.uri) as reader:
+            found, bindings = reader.cards(), reader.bindings()
+            texts = {filter_name: reader.filter_xml(filter_name) for filter_name in reader.filter_names()}
+        taps = [card.identity.tap for card in found if card.identity.tap]
+        rules = {tap: call_in_network(self.lab.network, partial(kernel_rules, tap)) for tap in taps}
+        told = card_statuses(found, self.journal.in_force(), bindings, rules, tuple(texts), texts)
+        return next((one for one in told if one.guest == name), None)
+
+    def interface(self, xml: str, *, live: bool) -> None:
+        """Do what another administrator would do."""
+        with LibvirtWriter(self.uri) as door:
+            door.update_interface(UUID, xml, live=live)
+
+
+NETWORKS = {
+    "lab-bridge": "<forward mode='bridge'/><bridge name='br0'/>",
+    "lab-own": "<bridge name='virbr8'/><ip address='198.51.100.1' netmask='255.255.255.0'/>",
+}
+
+
+def on_network(name: str) -> str:
+    source = f"<source network='{name}'/>"
+    return f"<interface type='network'><mac address='{MACS[0]}'/>{source}<model type='virtio'/>{QUICK}</interface>"
+
+
+ETHERNET = f"<interface type='ethernet'><mac address='{MACS[0]}'/><model type='virtio'/>{QUICK}</interface>"
+KINDS: dict[str, tuple[str | None, str | None]] = {
+    "no filter": (cards(), cards()),
+    "clean-traffic with addresses": (cards(reference=CLEAN), cards(reference=CLEAN)),
+    "only what runs is filtered": (cards(reference=ADDRESSED), cards()),
+    "only the next start is filtered": (cards(), cards(reference=QUICK)),
+    "two filters": (cards(reference=ADDRESSED), cards(reference=QUICK)),
+    "transient": (cards(reference=QUICK), None),
+    "off": (None, cards(reference=ADDRESSED)),
+    "two cards": (cards(MACS, QUICK), cards(MACS, QUICK)),
+    "of type ethernet": (ETHERNET, ETHERNET),
+    **{f"on {name}": (on_network(name), on_network(name)) for name in NETWORKS},
+}
+
+
+class Meddler:
+    """A door at which somebody else is faster: ``act`` is done before the n-th change."""
+
+    def __init__(self, door: LibvirtWriter, number: int, act: Callable[[], object]) -> None:
+        self._door, self._left, self._act = door, number, act
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the door has
+        if name in MUTATING:
+            self._left -= 1
+            if self._left == 0:
+                self._act()
+        return getattr(self._door, name)
+
+
+def kill_libvirtd(lab: Lab) -> None:
+    script = f"pid=$(cat {layout.LIBVIRTD_PID}); kill -9 $pid; while kill -0 $pid 2> /dev/null; do sleep 0.01; done"
+    lab.run(["sh", "-c", script], check=True)
+
+
+def start_libvirtd(lab: Lab) -> None:
+    """Start it again and wait until it answers."""
+    command = f"libvirtd -d -f {layout.ROOT}/libvirtd.conf -p {layout.LIBVIRTD_PID}"
+    wait = f"until virsh -c {layout.URI} version > /dev/null 2>&1; do sleep 0.02; done"
+    lab.run(["sh", "-c", f"{command}; {wait}"], check=True)
