@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 DEPTH_LIMIT: Final = 64
+VISITS_LIMIT: Final = 10_000
+"""Visits of filters at most: filters that refer to one another twice make a tree that doubles with each level."""
 RULES_LIMIT: Final = 100_000
 """Rules of a program at most; the kernel would take them, nobody's patience would."""
 
@@ -162,10 +164,14 @@ class _Walk:
         self.instances: list[_Instance] = []
         self.lacking: list[str] = []
         self.findings: list[Finding] = []
+        self.visits = 0
 
     def visit(self, written: Filter, values: Mapping[str, tuple[str, ...]], path: tuple[str, ...]) -> None:
         if written.name in path or len(path) >= DEPTH_LIMIT:
             raise InputError("filters refer to each other in a loop: " + " -> ".join((*path, written.name)))
+        self.visits += 1
+        if self.visits > VISITS_LIMIT:
+            raise UsageError(f"filters refer to others along more than {VISITS_LIMIT} paths", f"filter {path[0]}")
         done = normalise(written)
         self.findings += done.findings
         value = done.filter
