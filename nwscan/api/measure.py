@@ -200,16 +200,16 @@ def analyze(
         request = Analyze(names, identity, captured_on)
         reply = parent.run(request, descriptors, on_progress=watcher.progress)
         if isinstance(reply, Candidates):
-            chosen = _guess(reply.candidates) if guess else None
+            chosen = guessed(reply.candidates) if guess else None
             if chosen is None or "-" in paths:
-                raise _whose(reply.candidates, ", ".join(names), guess=guess)
+                raise unknown_guest(reply.candidates, ", ".join(names), guess=guess)
             return analyze(paths, chosen, captured_on=captured_on, watcher=watcher)
     if not isinstance(reply, Measured):
         raise TypeError(reply)
     return from_document(reply.reports[0])
 
 
-def _guess(candidates: tuple[Candidate, ...]) -> GuestIdentity | None:
+def guessed(candidates: tuple[Candidate, ...]) -> GuestIdentity | None:
     """Give the one MAC that both sends and receives, if there is exactly one."""
     from analyzer.model.identity import GuestIdentity, Provenance
 
@@ -217,7 +217,8 @@ def _guess(candidates: tuple[Candidate, ...]) -> GuestIdentity | None:
     return GuestIdentity((both[0],), Provenance.GUESS) if len(both) == 1 else None
 
 
-def _whose(candidates: tuple[Candidate, ...], where: str, *, guess: bool) -> UsageError:
+def unknown_guest(candidates: tuple[Candidate, ...], where: str, *, guess: bool) -> UsageError:
+    """Give the error for frames of nobody known, with those whose they could be."""
     shown = [
         f"{format_mac(one.mac)} (sent {one.sent}, received {one.received})" for one in candidates[:_CANDIDATES_SHOWN]
     ]

@@ -16,6 +16,8 @@ COMMANDS: Final = {
     "list": ("nwscan.cli.host", "list_taps", "Show every tap with its guest, filter and port flags."),
     "capture": ("nwscan.cli.measure", "capture", "Capture on taps, classify every frame, keep the report."),
     "analyze": ("nwscan.cli.measure", "analyze", "Classify the frames of capture files."),
+    "replay": ("nwscan.cli.replay", "replay", "Say what a filter would have done to a capture."),
+    "filters": ("nwscan.cli.filters", "filters", "Show the nwfilters of the host, or one of them in full."),
     "suggest": ("nwscan.cli.change", "suggest", "Generate a filter for a guest, with evidence; --apply puts it in."),
     "verify": ("nwscan.cli.prove", "verify", "Measure again and judge: offered, delivered, before, after."),
     "rollback": ("nwscan.cli.change", "rollback", "Undo what was applied to a guest."),

@@ -47,14 +47,19 @@ class Analyze(msgspec.Struct, frozen=True, tag=True):
 
 
 class Predict(msgspec.Struct, frozen=True, tag=True):
-    """Say what a filter would have done to one file of frames (one descriptor)."""
+    """Say what a filter would have done to one file of frames.
+
+    Descriptors: the file, then with ``export`` where the dropped frames are written. Without an identity, a file of
+    nwscan's own names its own; others yield Candidates. Without a variable MAC it is the identity's first one.
+    """
 
     name: str
-    identity: GuestIdentity
+    identity: GuestIdentity | None
     filters: tuple[str, ...]
     """The XML of the root filter and of every filter it refers to; the first is the root."""
     variables: dict[str, tuple[str, ...]]
     captured_on: str | None = None
+    export: bool = False
 
 
 class Stop(msgspec.Struct, frozen=True, tag=True):
@@ -94,10 +99,29 @@ class Candidates(msgspec.Struct, frozen=True, tag=True):
     candidates: tuple[Candidate, ...]
 
 
+class DroppedTalker(msgspec.Struct, frozen=True):
+    """The frames of one class from ``src`` to ``dst`` that the filter drops; of ``error`` more it is not known."""
+
+    frame_class: int
+    src: int
+    dst: int
+    frames: int
+    octets: int
+    error: int
+
+
 class Predicted(msgspec.Struct, frozen=True, tag=True):
-    """The prediction, as the JSON document of generator.evaluate.prediction."""
+    """The prediction and the report of the same frames, as their JSON documents, and who sent what is dropped.
+
+    A pair that ``talkers`` (most frames first) lacks had at most ``talkers_error`` frames of a class.
+    ``sha256`` is that of the file of dropped frames, None where none was asked for.
+    """
 
     document: bytes
+    report: bytes
+    talkers: tuple[DroppedTalker, ...] = ()
+    talkers_error: int = 0
+    sha256: str | None = None
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):

@@ -1,32 +1,118 @@
-"""The worker's work on a filter: what it would have done to the frames of a file."""
+"""The worker's work on a filter: what it would have done to the frames of a file, and who sent what it drops."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import msgspec
+import numpy as np
 
+from analyzer.capture.pcapng_writer import PcapngWriter
+from analyzer.model.addresses import format_mac
+from analyzer.model.classes import FrameClass
+from analyzer.model.frames import CaptureInterface
+from analyzer.report.store import encode
+from analyzer.report.talkers import HitterTable
+from generator.evaluate.fields import Verdict
 from generator.evaluate.prediction import PredictionBuilder, to_document
 from generator.evaluate.program import instantiate
 from generator.nwfilter.xml import read_filter
-from nwscan.worker.messages import Predicted, Progress
-from nwscan.worker.reading import measurement_of, open_source
+from nwscan.worker.messages import Candidates, DroppedTalker, Predicted
+from nwscan.worker.reading import candidates_of, measurement_of, open_source, progress_of, refuse_other_link_types
 
 if TYPE_CHECKING:
+    from analyzer.capture.source import FrameSource
+    from analyzer.model.frames import U8, FrameBatch
+    from analyzer.model.identity import GuestIdentity
+    from generator.evaluate.program import Program
     from nwscan.worker.child import Link
     from nwscan.worker.messages import Predict
 
+_NO_CLASS = 255
 
-def predict(request: Predict, descriptors: list[int], link: Link) -> Predicted:
+
+def predict(request: Predict, descriptors: list[int], link: Link) -> Predicted | Candidates:
     """Run the filter over the file's frames; nothing is applied anywhere."""
-    filters = [read_filter(text).filter for text in request.filters]
-    program = instantiate(filters[0], {known.name: known for known in filters}, request.variables)
     source = open_source(descriptors[0], request.name)
-    builder = PredictionBuilder(program)
-    measurement = measurement_of(source, request.identity, request.captured_on, consumers=(builder,))
+    identity = request.identity or source.identity
+    if identity is None:
+        return candidates_of([source], link)
+    filters = [read_filter(text).filter for text in request.filters]
+    variables = {"MAC": tuple(map(format_mac, identity.macs[:1])), **request.variables}
+    program = instantiate(filters[0], {known.name: known for known in filters}, variables)
+    trial = _Trial(program, _Export(descriptors[1], source, identity) if request.export else None)
+    measurement = measurement_of(source, identity, request.captured_on, consumers=(trial,))
     for raw in source.batches():
         measurement.add(raw)
-        if link.progress(lambda: Progress(measurement.frames, measurement.class_frames(), None)):
+        if link.progress(lambda: progress_of(source, measurement)):
             break
+    refuse_other_link_types(source)
+    report = encode(measurement.finish((source.window(),)))
+    found = trial.finish(report)
     source.close()
-    return Predicted(msgspec.json.encode(to_document(builder.finish())))
+    return found
+
+
+class _Export:
+    """Writes the frames that are dropped, as they stand in the source; the header waits for the first of them."""
+
+    def __init__(self, descriptor: int, source: FrameSource, identity: GuestIdentity) -> None:
+        self._file = cast("BinaryIO", os.fdopen(descriptor, "wb"))
+        self._source = source
+        self._identity = identity
+        self._writer: PcapngWriter | None = None
+
+    def add(self, batch: FrameBatch, classes: U8, verdicts: U8) -> None:
+        """Write those of the n frames of ``batch`` that are dropped."""
+        self._opened().write(batch.raw, classes, verdicts == Verdict.DROP)
+
+    def finish(self) -> str:
+        """Complete the file and give its SHA-256."""
+        writer = self._opened()
+        writer.finish(None)
+        self._file.close()
+        return writer.sha256
+
+    def _opened(self) -> PcapngWriter:
+        if self._writer is None:
+            known = self._source.interfaces
+            interface = next((one for one in known if one.linktype == 1), CaptureInterface())
+            has_direction = self._source.has_direction
+            self._writer = PcapngWriter(self._file, interface, self._identity, has_direction=has_direction)
+        return self._writer
+
+
+class _Trial:
+    """A consumer that tries a program on every batch, and counts by source and destination what it drops."""
+
+    def __init__(self, program: Program, export: _Export | None) -> None:
+        self._builder = PredictionBuilder(program)
+        self._export = export
+        self._tables = {kind: HitterTable(kind, "src", "dst") for kind in FrameClass}
+
+    def add(self, batch: FrameBatch, classes: U8) -> None:
+        """Try the program on the n frames of ``batch``."""
+        verdicts = self._builder.add(batch, classes).verdict
+        if self._export is not None:
+            self._export.add(batch, classes, verdicts)
+        dropped: U8 = np.where(verdicts == Verdict.DROP, classes, _NO_CLASS).astype(np.uint8)
+        for kind in np.unique(dropped).tolist():
+            if kind != _NO_CLASS:
+                self._tables[FrameClass(kind)].add(batch, dropped)
+
+    def finish(self, report: bytes) -> Predicted:
+        """Give what was found."""
+        tables = {kind: table.finish() for kind, table in self._tables.items()}
+        talkers = [
+            DroppedTalker(int(kind), entry.first, entry.second, entry.frames, entry.octets, entry.error)
+            for kind, table in tables.items()
+            for entry in table.entries
+        ]
+        return Predicted(
+            msgspec.json.encode(to_document(self._builder.finish())),
+            report,
+            tuple(sorted(talkers, key=lambda one: (-one.frames, one.src, one.dst, one.frame_class))),
+            max(table.error for table in tables.values()),
+            None if self._export is None else self._export.finish(),
+        )

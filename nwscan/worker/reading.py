@@ -35,7 +35,7 @@ def analyze(request: Analyze, descriptors: list[int], link: Link) -> Measured | 
     sources = [open_source(descriptor, name) for descriptor, name in zip(descriptors, request.names, strict=True)]
     identity = request.identity or common_identity(sources)
     if identity is None:
-        return _candidates(sources, link)
+        return candidates_of(sources, link)
     reports = [_measure(source, identity, request.captured_on, link) for source in sources]
     return Measured((encode(reduce(lambda one, other: one.merge(other), reports)),))
 
@@ -89,13 +89,13 @@ def _measure(source: FrameSource, identity: GuestIdentity, captured_on: str | No
     for _ in drain(source, measurement):
         if link.progress(lambda: progress_of(source, measurement)):
             break
-    _refuse_other_link_types(source)
+    refuse_other_link_types(source)
     report = measurement.finish((source.window(),))
     source.close()
     return report
 
 
-def _refuse_other_link_types(source: FrameSource) -> None:
+def refuse_other_link_types(source: FrameSource) -> None:
     """Raise InputError where no interface of the file has Ethernet frames: no destination MAC, no class."""
     linktypes = {interface.linktype for interface in source.interfaces}
     if linktypes and 1 not in linktypes:
@@ -107,7 +107,7 @@ def _refuse_other_link_types(source: FrameSource) -> None:
         )
 
 
-def _candidates(sources: list[FrameSource], link: Link) -> Candidates:
+def candidates_of(sources: list[FrameSource], link: Link) -> Candidates:
     """Count for each unicast MAC how often it sends and receives; bounded."""
     sent: dict[int, int] = {}
     received: dict[int, int] = {}
@@ -124,6 +124,6 @@ def _candidates(sources: list[FrameSource], link: Link) -> Candidates:
             frames += len(batch)
             if link.progress(lambda done=frames: Progress(done, (), None)):  # type: ignore[misc]
                 break
-        _refuse_other_link_types(source)
+        refuse_other_link_types(source)
     ordered = sorted({*sent, *received}, key=lambda mac: -(sent.get(mac, 0) + received.get(mac, 0)))
     return Candidates(tuple(Candidate(mac, sent.get(mac, 0), received.get(mac, 0)) for mac in ordered))
