@@ -81,8 +81,10 @@ def parse_duration_s(text: str, where: str) -> float:
 
 def private_folder(path: Path) -> Path:
     """Make the folder, readable by its owner alone, and give it. Raises HostError where that cannot be."""
+    missing = [folder for folder in (path, *path.parents) if not folder.is_dir()]
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in reversed(missing):  # mkdir(parents=True) would make the upper ones readable to all
+            folder.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise HostError(
             f"cannot make the folder: {error.strerror}", str(path), "name another one with --state or NWSCAN_STATE"

@@ -69,23 +69,27 @@ def new_window_folder(reports: Path, identity: GuestIdentity) -> Path:
     return private_folder(card_folder(reports, identity) / stamp)
 
 
-def create_private(path: Path, *, replace: bool = False) -> int:
+def create_private(path: Path, *, replace: bool = False, shown: Path | None = None) -> int:
     """Open a new file for writing, readable by its owner alone, and give its descriptor.
 
-    Raises HostError where that cannot be, or where the file is there and ``replace`` is not given.
+    Raises HostError, which names the file ``shown`` where that is another one, where that cannot be, or where the
+    file is there and ``replace`` is not given.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if replace else os.O_EXCL | os.O_NOFOLLOW)
     try:
         return os.open(path, flags, 0o600)
     except OSError as error:
-        raise HostError(f"cannot write: {error.strerror}", str(path), "check the folder and its free space") from error
+        raise _cannot_write(error, shown or path) from error
+
+
+def _cannot_write(error: OSError, path: Path) -> HostError:
+    return HostError(f"cannot write: {error.strerror}", str(path), "check the folder and its free space")
 
 
 def save(folder: Path, document: bytes) -> Path:
     """Write the report's document and give its path."""
     path = folder / REPORT_NAME
-    with os.fdopen(create_private(path), "wb") as file:
-        file.write(document)
+    write_private(path, document)
     return path
 
 
@@ -126,7 +130,7 @@ def load(path: Path) -> Report:
         raise InputError(
             f"cannot read the report: {error.strerror}", str(path), "name a report that nwscan wrote"
         ) from error
-    return from_document(document)
+    return from_document(document, str(path))
 
 
 def latest(reports: Path, identity: GuestIdentity, *, before_ns: int | None = None) -> KeptReport | None:
@@ -161,12 +165,27 @@ def expire(reports: Path, keep_days: float) -> int:
 
 
 def write_private(path: Path, octets: bytes) -> None:
-    """Write a file that only its owner may read, replacing what is there in one step."""
+    """Write a file that only its owner may read, replacing what is there in one step.
+
+    What is there and is no regular file (a device, a pipe, ``/dev/stdout``) is written to, never replaced. Raises
+    HostError where that cannot be.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        _write_through(path, octets)
+        return
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with os.fdopen(create_private(partial), "wb") as file:
+        with os.fdopen(create_private(partial, shown=path), "wb") as file:
             file.write(octets)
         partial.replace(path)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        raise HostError(f"cannot write: {error.strerror}", str(path), "check the folder and its free space") from error
+        raise _cannot_write(error, path) from error
+
+
+def _write_through(path: Path, octets: bytes) -> None:
+    try:
+        with path.open("wb", buffering=0) as file:
+            file.write(octets)
+    except OSError as error:
+        raise _cannot_write(error, path) from error

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from analyzer.errors import NwscanError, UsageError
+from analyzer.errors import HostError, NwscanError, UsageError
 from analyzer.host.guests import GuestCard, LibvirtReader
 from generator.evaluate.prediction import from_document
 from generator.nwfilter.xml import write_filter
@@ -197,7 +197,10 @@ def _evidence(proposals: Sequence[Proposal]) -> tuple[str, ...]:
 
 def write_filters(folder: Path, filters: FilterSet) -> tuple[Path, ...]:
     """Write each filter as NAME.xml into the folder, for ``virsh nwfilter-define``; gives the paths, children first."""
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HostError(f"cannot make the folder: {error.strerror}", str(folder), "name another one") from error
     paths = []
     for each in filters.filters:
         path = folder / f"{each.name}.xml"

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import select
 import socket
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
 from analyzer.capture.live import LiveSource, StopRules
 from analyzer.capture.pcapng_writer import PcapngWriter
+from analyzer.errors import HostError
 from analyzer.host.packet_socket import PacketRing, RingGeometry
 from analyzer.model.classes import DirectionSource
 from analyzer.model.frames import CaptureInterface
@@ -34,23 +36,39 @@ _TICK_MS: Final = 50
 _TURN_BATCHES: Final = 64
 """Batches of one tap before the next one has its turn: a flood on one must not starve the others' rings."""
 
+_MAKE_ROOM: Final = "make room, or write elsewhere"
+_MAKE_ROOM_TO_KEEP: Final = "make room, name another folder with --state, or keep no frames with --no-keep"
+
 
 class _FrameWriter:
     """A consumer that writes what it is shown to a capture file."""
 
-    def __init__(self, wanted: CardCapture, descriptor: int, snaplen: int, limit_octets: int | None) -> None:
+    def __init__(
+        self, wanted: CardCapture, descriptor: int, snaplen: int, limit_octets: int | None, name: str, hint: str
+    ) -> None:
+        self._name, self._hint = name, hint
         self._file = cast("BinaryIO", os.fdopen(descriptor, "wb"))
         interface = CaptureInterface(name=wanted.tap, snaplen=snaplen, filter=wanted.filter)
         self.pcapng = PcapngWriter(self._file, interface, wanted.identity, snaplen=snaplen, limit_octets=limit_octets)
 
     def add(self, batch: FrameBatch, classes: U8) -> None:
-        self.pcapng.write(batch.raw, classes)
+        with self._named():
+            self.pcapng.write(batch.raw, classes)
 
     def finish(self, window: CaptureWindow) -> None:
         start_ns, end_ns = window.start_ns, window.end_ns
-        self.pcapng.finish(window.frames_lost, None if start_ns is None or end_ns is None else (start_ns, end_ns))
-        self._file.flush()
-        self._file.close()
+        with self._named():
+            self.pcapng.finish(window.frames_lost, None if start_ns is None or end_ns is None else (start_ns, end_ns))
+            self._file.flush()
+            self._file.close()
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Say in an error which file it is about: it is known by its descriptor alone."""
+        try:
+            yield
+        except HostError as error:
+            raise HostError(error.what, self._name, self._hint) from error
 
 
 class _Card:
@@ -65,9 +83,15 @@ class _Card:
         self._kept = (
             None
             if wanted.keep_path is None
-            else _FrameWriter(wanted, next(descriptors), KEPT_SNAPLEN, wanted.keep_octets)
+            else _FrameWriter(
+                wanted, next(descriptors), KEPT_SNAPLEN, wanted.keep_octets, wanted.keep_path, _MAKE_ROOM_TO_KEEP
+            )
         )
-        self._written = _FrameWriter(wanted, next(descriptors), wanted.snaplen, None) if wanted.write else None
+        self._written = (
+            _FrameWriter(wanted, next(descriptors), wanted.snaplen, None, f"-w for {wanted.tap}", _MAKE_ROOM)
+            if wanted.write
+            else None
+        )
         self._writers = tuple(writer for writer in (self._kept, self._written) if writer is not None)
         self.measurement = Measurement(wanted.identity, DirectionSource.PACKET_TYPE, consumers=self._writers)
 

@@ -35,6 +35,13 @@ class Worker:
         self.process = process
         self._complaints = complaints
 
+    def ask(self, request: Request, descriptors: Sequence[int]) -> None:
+        """Hand over the request. Raises HostError where the worker died before it took it."""
+        try:
+            self.channel.send(request, descriptors)
+        except ConnectionError as error:
+            raise self._death() from error
+
     def next_reply(self) -> Reply:
         """Wait for the next reply. Raises the error that the worker met, or HostError where the worker died."""
         try:
@@ -137,7 +144,7 @@ def run(
     worker raised, HostError where it died.
     """
     with measuring_worker() as worker:
-        worker.channel.send(request, descriptors)
+        worker.ask(request, descriptors)
         with _interrupt_means_stop(worker) if stop_on_interrupt else nullcontext():
             while True:
                 reply = worker.next_reply()
