@@ -13,6 +13,7 @@ import os
 import stat
 import threading
 from ctypes.util import find_library
+from pathlib import Path
 from typing import Final, Self
 
 from analyzer.errors import HostError
@@ -20,6 +21,10 @@ from analyzer.errors import HostError
 _JSON_OUTPUT: Final = 1 << 4
 """NFT_CTX_OUTPUT_JSON of <nftables/libnftables.h>."""
 
+_CAP_NET_ADMIN: Final = 12
+"""<linux/capability.h>."""
+
+_HINT_PERMISSION: Final = "run as root, or give CAP_NET_ADMIN; a table of another process is its own to remove"
 _INSTALL: Final = "install nftables (its library is libnftables1 on Debian)"
 
 
@@ -80,6 +85,16 @@ def _keep_from_children(sockets: set[tuple[int, int]]) -> None:
         os.set_inheritable(descriptor, False)  # noqa: FBT003 - the standard library's signature
 
 
+def _may_administer() -> bool:
+    """Say whether this thread has CAP_NET_ADMIN; True where the kernel does not tell."""
+    try:
+        status = Path("/proc/thread-self/status").read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError):
+        return True
+    effective = next((line.split()[1] for line in status.splitlines() if line.startswith("CapEff:")), "ffffffff")
+    return bool(int(effective, 16) >> _CAP_NET_ADMIN & 1)
+
+
 class NftContext:
     """One netlink socket to nf_tables, in the network namespace of the thread that makes it.
 
@@ -87,6 +102,9 @@ class NftContext:
     """
 
     def __init__(self) -> None:
+        if not _may_administer():
+            # asked here, since the library would also complain on standard error by itself
+            raise HostError("nftables refused: operation not permitted", "the meter's nft table", _HINT_PERMISSION)
         self._library = _load()
         self._lock = threading.Lock()
         before = _sockets()
@@ -138,5 +156,5 @@ def _refused(commands: str, said: str) -> NftRefusedError:
     first = said.splitlines()[0].removeprefix("Error: ") if said else "no reason given"
     hint = "see whether the kernel has nf_tables for bridges (nft list tables bridge)"
     if "not permitted" in said or "ermission denied" in said:
-        hint = "run as root, or give CAP_NET_ADMIN; a table of another process is its own to remove"
+        hint = _HINT_PERMISSION
     return NftRefusedError(f"nftables refused: {first}", commands.split("\n", 1)[0], hint, said)
