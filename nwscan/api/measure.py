@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 
 _CANDIDATES_SHOWN: Final = 10
+_STDIN_NAME: Final = "standard input"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,19 +152,29 @@ def open_inputs(paths: Sequence[str], stack: ExitStack) -> tuple[tuple[str, ...]
     descriptors: list[int] = []
     for path in _expand(paths):
         if path == "-":
-            names.append("standard input")
-            descriptors.append(sys.stdin.fileno())
-            continue
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            raise InputError(
-                f"cannot open the capture: {error.strerror}", path, "name a pcap or pcapng file"
-            ) from error
-        stack.callback(os.close, descriptor)
-        names.append(path)
+            descriptor = _standard_input(twice=_STDIN_NAME in names)
+            name = _STDIN_NAME
+        else:
+            descriptor, name = _open_input(path), os.fsencode(path).decode(errors="backslashreplace")
+            stack.callback(os.close, descriptor)
+        names.append(name)
         descriptors.append(descriptor)
     return tuple(names), descriptors
+
+
+def _standard_input(*, twice: bool) -> int:
+    if twice:
+        raise UsageError("standard input can be read once", "-", "name it once")
+    if sys.stdin is None:
+        raise InputError("standard input is closed", "-", "pipe a capture into it, or name a file")
+    return sys.stdin.fileno()
+
+
+def _open_input(path: str) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise InputError(f"cannot open the capture: {error.strerror}", path, "name a pcap or pcapng file") from error
 
 
 def _expand(paths: Sequence[str]) -> list[str]:

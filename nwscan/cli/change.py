@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from analyzer.errors import RolledBackError, UsageError
-from nwscan.cli.options import addresses_from, autostop, identity_from, output_format, settings_of, whose
+from nwscan.cli.options import (
+    addresses_from,
+    autostop,
+    check_output,
+    identity_from,
+    macs_from,
+    output_format,
+    settings_of,
+    whose,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,17 +81,21 @@ def suggest(
     With --apply: shows the plan, puts the filter in (live and for the next start), measures again and judges. Exit
     code 1: refused, or not effective. 5: harmful, and rolled back. 7: inconclusive; the filter stays.
     """
-    from analyzer.model.addresses import parse_mac
     from nwscan.api.suggesting import Wish
 
-    wish = Wish(profile, tuple(parse_mac(mac) for mac in also), addresses_from(ips), keep)
+    wish = Wish(profile, macs_from(also, "--also-mac"), addresses_from(ips), keep)
     if source is not None:
+        if output is not None:
+            raise UsageError("a plan is for a guest of this host", f"-o {output}", "write the filters with --xml DIR")
         identity = identity_from(macs, ips if macs else ())
         return _from_file(source, identity, wish, captured_on, folder, shape, apply_it=apply_it)
     if guest is None:
         raise UsageError("for whom?", hint="name a guest, or a capture file with --from")
+    if macs:
+        raise UsageError("libvirt knows the guest's MAC", "--mac", "count further ones as its own with --also-mac")
     if apply_it and not yes and not sys.stdin.isatty():
         raise UsageError("off a terminal nobody can be asked", "--apply", "add --yes")
+    check_output(output)
     from nwscan.api import measure, suggesting
     from nwscan.render.progress import capture_progress
 

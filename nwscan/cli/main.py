@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -9,7 +10,8 @@ from typing import Any, Final
 
 import click
 
-from analyzer.errors import NwscanError
+from analyzer.errors import HostError, NwscanError, UsageError
+from nwscan.render.text import visible
 from nwscan.version import VERSION
 
 COMMANDS: Final = {
@@ -30,6 +32,10 @@ COMMANDS: Final = {
 EXIT_INTERNAL: Final = 70
 """EX_SOFTWARE of sysexits.h: a defect of nwscan itself."""
 EXIT_INTERRUPTED: Final = 130
+EXIT_BROKEN_PIPE: Final = 128 + signal.SIGPIPE
+
+_OUTPUT_ERRORS: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+"""What a full disk says where standard output goes to a file; other files are guarded where they are used."""
 
 
 class LazyGroup(click.Group):
@@ -47,6 +53,17 @@ class LazyGroup(click.Group):
         module = __import__(module_name, fromlist=[function])
         command: click.Command = getattr(module, function)
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 click's signature
+        """Carry a command out; that whoever reads the output has enough is a quiet end."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            _stop_writing()
+        except SystemExit as ended:  # this is what rich makes of it
+            if not isinstance(ended.__context__, BrokenPipeError):
+                raise
+        return EXIT_BROKEN_PIPE
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 click's signature
         """List the commands without importing them."""
@@ -69,16 +86,21 @@ def cli(context: click.Context, connect: str | None, state: str | None, verbose:
 
 
 def print_error(error: NwscanError) -> None:
-    """Print an error with its three fields on stderr, control characters made visible."""
-    lines = [
-        f"error: {error.what}",
-        f"  where: {error.where}" * bool(error.where),
-        f"  do:    {error.hint}" * bool(error.hint),
-    ]
-    text = "\n".join(line for line in lines if line)
-    click.echo(
-        "".join(char if char.isprintable() or char == "\n" else f"\\x{ord(char):02x}" for char in text), err=True
-    )
+    """Print an error with its three fields on stderr, a line each, what does not print being escaped."""
+    fields = (("error: ", error.what), ("  where: ", error.where), ("  do:    ", error.hint))
+    click.echo("\n".join(f"{name}{visible(text)}" for name, text in fields if text), err=True)
+
+
+def _usage_error(error: click.ClickException) -> UsageError:
+    """Give what click found wrong with a command line in our own form."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    path = context.command_path if context else "nwscan"
+    return UsageError(error.format_message().rstrip("."), path, f"see {path} --help")
+
+
+def _stop_writing() -> None:
+    """Let nothing more go to standard output: Python would complain again when it flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
 
 
 def main(arguments: list[str]) -> int:  # noqa: PLR0911 one return for each way a command can end
@@ -92,22 +114,28 @@ def main(arguments: list[str]) -> int:  # noqa: PLR0911 one return for each way 
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.ClickException as error:
-        error.show()
-        return error.exit_code
+        print_error(_usage_error(error))
+        return UsageError.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read the output has enough; Python would complain again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
-    except Exception as error:
-        if "-v" in arguments or "--verbose" in arguments:
-            raise
-        click.echo(f"error: internal error: {type(error).__name__}: {error}", err=True)
-        click.echo("  do:    this is a defect of nwscan: repeat with -v and report what it prints", err=True)
-        return EXIT_INTERNAL
+    except OSError as error:
+        if error.errno not in _OUTPUT_ERRORS:
+            return _internal_error(error, arguments)
+        _stop_writing()
+        print_error(HostError(f"cannot write the output: {error.strerror}", "standard output", "make room for it"))
+        return HostError.exit_code
+    except Exception as error:  # noqa: BLE001 the one place: told below, raised again with -v
+        return _internal_error(error, arguments)
     return result if isinstance(result, int) else 0
+
+
+def _internal_error(error: Exception, arguments: list[str]) -> int:
+    if "-v" in arguments or "--verbose" in arguments:
+        raise error
+    what = f"internal error: {type(error).__name__}: {error}"
+    print_error(NwscanError(what, hint="this is a defect of nwscan: repeat with -v and report what it prints"))
+    return EXIT_INTERNAL
 
 
 def run() -> None:

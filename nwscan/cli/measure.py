@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from analyzer.errors import HostError, UsageError
-from nwscan.cli.options import autostop, identity_from, output_format, settings_of, whose
+from analyzer.errors import UsageError
+from nwscan.cli.options import autostop, check_output, identity_from, output_format, settings_of, whose
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -137,12 +137,9 @@ def _cards(
 
 def _check_output(path: Path | None, reports: int) -> None:
     """Refuse before anything is measured what could not be written after it."""
-    if path is None:
-        return
-    if reports > 1:
+    if path is not None and reports > 1:
         raise UsageError("one file holds one report", f"-o {path}", "name one card")
-    if not path.absolute().parent.is_dir():
-        raise HostError("cannot write: the folder is not there", str(path), "name a file in a folder that is there")
+    check_output(path)
 
 
 def _write(path: Path | None, reports: Sequence[Report]) -> None:

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from analyzer.errors import UsageError
+from analyzer.errors import HostError, UsageError
 from nwscan.config import Settings, default_duration_s, parse_duration_s, settings_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from analyzer.model.identity import Address, GuestIdentity
 
@@ -69,18 +70,30 @@ def identity_from(macs: tuple[str, ...], ips: tuple[str, ...], tap: str | None =
 
     Raises UsageError for what is no unicast MAC or no IP address.
     """
-    from analyzer.model.addresses import is_group, parse_mac
     from analyzer.model.identity import GuestIdentity, Provenance
 
     if not macs:
         if ips:
             raise UsageError("--ip needs --mac", hint="say whose addresses these are with --mac")
         return None
-    numbers = tuple(dict.fromkeys(parse_mac(mac) for mac in macs))
-    for text, mac in zip(macs, numbers, strict=False):
-        if is_group(mac):
-            raise UsageError(f"a guest's card cannot have the group address {text}", "--mac", "name a unicast MAC")
+    numbers = macs_from(macs, "--mac")
     return GuestIdentity(numbers, Provenance.COMMAND_LINE, tap=tap, addresses=addresses_from(ips))
+
+
+def macs_from(texts: tuple[str, ...], option: str) -> tuple[int, ...]:
+    """Give the MACs that ``option`` names, each once. Raises UsageError for what is no unicast MAC."""
+    from analyzer.model.addresses import is_group, parse_mac
+
+    macs = []
+    for text in texts:
+        try:
+            mac = parse_mac(text)
+        except UsageError as error:
+            raise UsageError(error.what, option, error.hint) from error
+        if is_group(mac):
+            raise UsageError(f"a guest's card cannot have the group address {text}", option, "name a unicast MAC")
+        macs.append(mac)
+    return tuple(dict.fromkeys(macs))
 
 
 def addresses_from(ips: tuple[str, ...]) -> tuple[Address, ...]:
@@ -97,6 +110,12 @@ def addresses_from(ips: tuple[str, ...]) -> tuple[Address, ...]:
             raise UsageError(f"not an IP address: {ip!r}", "--ip", "write it as 192.0.2.1 or 2001:db8::1") from error
         addresses.append(Address(value, Provenance.COMMAND_LINE, trusted=True))
     return tuple(addresses)
+
+
+def check_output(path: Path | None) -> None:
+    """Refuse before anything is measured a file that could not be written after it."""
+    if path is not None and not path.absolute().parent.is_dir():
+        raise HostError("cannot write: the folder is not there", str(path), "name a file in a folder that is there")
 
 
 def filter_places(command: Command) -> Command:

@@ -19,13 +19,26 @@ if TYPE_CHECKING:
     from rich.console import JustifyMethod
 
 _DEFAULT_COLUMNS = 80
+_FEWEST_COLUMNS = 20
 
 
 def console(*, stderr: bool = False) -> Console:
     """Give the console of standard output (or error). Text is never read as markup: guests choose names."""
     stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() else int(os.environ.get("COLUMNS") or _DEFAULT_COLUMNS)
-    return Console(stderr=stderr, markup=False, highlight=False, emoji=False, width=width)
+    is_plain = bool(os.environ.get("NO_COLOR"))
+    return Console(
+        stderr=stderr,
+        markup=False,
+        highlight=False,
+        emoji=False,
+        width=None if stream.isatty() else _columns(os.environ.get("COLUMNS", "")),
+        color_system=None if is_plain else "auto",
+    )
+
+
+def _columns(told: str) -> int:
+    """Give the width of a pipe: what COLUMNS says where that is a sensible number."""
+    return int(told) if told.isascii() and told.isdigit() and int(told) >= _FEWEST_COLUMNS else _DEFAULT_COLUMNS
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "") -> Table:

@@ -58,7 +58,7 @@ def print_status(found: HostStatus) -> None:
         return
     drifted = sum(1 for one in statuses if one.drift)
     ours = sum(1 for one in statuses if one.state is not None)
-    sentence = f"{count(ours)} cards with a filter of nwscan" + (
+    sentence = f"{count(ours)} card{'' if ours == 1 else 's'} with a filter of nwscan" + (
         f", {count(drifted)} not as intended" if drifted else ""
     )
     out.print(headline(sentence))
