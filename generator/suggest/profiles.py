@@ -238,11 +238,16 @@ def trusted_addresses(identity: GuestIdentity, version: int | None = None) -> tu
     return tuple(found)
 
 
-def untrusted_addresses(addresses: Iterable[Address], known: Iterable[str]) -> tuple[str, ...]:
-    """Give the further addresses that the guest seems to use: link-local ones, which always pass, left out."""
-    values = (_ip_address(each) for each in addresses if not each.trusted)
-    further = dict.fromkeys(str(value) for value in values if value is not None and not value.is_link_local)
+def untrusted_addresses(addresses: Iterable[Address], known: Iterable[str], *, profile: str) -> tuple[str, ...]:
+    """Give the further addresses that the guest seems to use, but for those that ``profile`` lets pass unstated."""
+    values = [_ip_address(each) for each in addresses if not each.trusted]
+    further = dict.fromkeys(str(value) for value in values if value is not None and not _passes(value, profile))
     return tuple(text for text in further if text not in set(known))
+
+
+def _passes(value: ipaddress.IPv4Address | ipaddress.IPv6Address, profile: str) -> bool:
+    """Say whether a link-local address passes: but for IPv6 and the profile ``ip``, nobody has a rule for it."""
+    return value.is_link_local and (value.version == 6 or profile == "ip")  # noqa: PLR2004 - IPv6
 
 
 def _ip_address(address: Address) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -212,7 +212,9 @@ def _untried(case: Case) -> Refusal | None:
 def _no_addresses(case: Case) -> Refusal | None:
     if Lack.ADDRESSES not in case.filter_set.lacks:
         return None
-    further = untrusted_addresses((*case.identity.addresses, *case.report.identity.addresses), ())
+    further = untrusted_addresses(
+        (*case.identity.addresses, *case.report.identity.addresses), (), profile=case.filter_set.profile
+    )
     seen = f"; traffic tells of {', '.join(further[:_NAMED])}, which nobody vouches for" if further else ""
     reason = f"no IPv4 address of the guest is known that can be trusted{seen}"
     hint = "state every address that the guest uses: " + " ".join(
@@ -234,7 +236,9 @@ def _further_addresses(case: Case) -> Refusal | None:
     if not known or case.filter_set.profile == "mac":
         return None
     versions = {":" in address for address in known}
-    told = untrusted_addresses((*case.identity.addresses, *case.report.identity.addresses), known)
+    told = untrusted_addresses(
+        (*case.identity.addresses, *case.report.identity.addresses), known, profile=case.filter_set.profile
+    )
     further = [address for address in told if (":" in address) in versions]
     if not further:
         return None

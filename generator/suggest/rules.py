@@ -163,7 +163,7 @@ def arp_child(addresses: Sequence[str], keeping: Keeping) -> Child:
     """Give the chain that drops broadcast ARP requests for other addresses.
 
     Announcements (RFC 5227, sender and target the same) pass, since they tell the guest that a neighbour has moved; so
-    do all replies, and requests for link-local addresses.
+    do all replies. Link-local addresses have to be stated: libvirt's schema knows no mask for the addresses of ARP.
     """
     own = [
         _pass(f"let ARP for {address} pass", Purpose.OWN, "arp", ("opcode", "Request"), ("arpdstipaddr", address))
@@ -172,13 +172,6 @@ def arp_child(addresses: Sequence[str], keeping: Keeping) -> Child:
     others = [
         *_kept("arp", keeping.unicast),
         _pass("let ARP announcements pass", Purpose.NEEDED, "arp", ("gratuitous", "true")),
-        _pass(
-            "let ARP for link-local addresses pass",
-            Purpose.NEEDED,
-            "arp",
-            ("arpdstipaddr", "169.254.0.0"),
-            ("arpdstipmask", "16"),
-        ),
         _drop("drop ARP requests for any other address", frozenset({FrameClass.BROADCAST}), "arp", *_ARP_BROADCAST),
     ]
     return Child("arp", "arp-nws", ARP_CHAIN_PRIORITY, _planned(own, others))
