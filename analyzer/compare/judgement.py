@@ -17,7 +17,7 @@ from analyzer.compare.windows import WindowCounts, common_bins, obstacles, reser
 from analyzer.model.classes import FrameClass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from analyzer.compare.comparison import ClassComparison
     from analyzer.model.frames import I64
@@ -64,13 +64,15 @@ def judge(
     *,
     baseline: tuple[I64, I64] | None = None,
     predicted: Sequence[float | None] | None = None,
+    thinned: Collection[FrameClass] = (),
 ) -> Comparison:
     """Judge a filter by the windows ``before`` and ``after`` it came and by the meter's counts of the window after.
 
     ``offered`` and ``delivered`` are int64[6, 2] (FrameClass x frames, octets) ahead of the filter and behind it
     over the window ``after``; without both there is no meter. ``baseline`` is the same pair over the window before:
     with an older filter on the card it tells what that one drops already. ``predicted`` is the share of each
-    class's frames that the filter was said to drop.
+    class's frames that the filter was said to drop. ``thinned`` are classes of which the filter drops a part on
+    purpose: that less of them is delivered is no harm, and what was wanted among it is not judged.
     """
     refusals = obstacles(before, after) if before is not None else ("there is no window before",)
     remarks = reservations(after, "after") + ([] if before is None else reservations(before, "before"))
@@ -81,10 +83,15 @@ def judge(
         verdict, why, is_consistent = _without_meter(classes, refusals, bins)
         return Comparison(verdict, why, classes, None, (), refusals, tuple(remarks), is_consistent)
     kinds = _metered_counts(metered, baseline, after)
-    guards = tuple(judge_guard(kinds[row], after.duration_s) for row in GUARDED)
+    guards = tuple(judge_guard(kinds[row], after.duration_s) for row in GUARDED if row not in thinned)
     passage = _passage(kinds[FrameClass.FOREIGN_UNICAST], after)
     verdict, why = _with_meter(passage, guards, _contradiction(kinds.values(), after.duration_s))
     remarks += [guard.why for guard in guards if guard.state is GuardState.UNTESTED]
+    remarks += [
+        f"the filter drops a part of {PLAIN_NAMES[row]} on purpose, so harm to the rest of it could not be seen"
+        for row in GUARDED
+        if row in thinned
+    ]
     return Comparison(verdict, why, classes, passage, guards, refusals, tuple(remarks))
 
 

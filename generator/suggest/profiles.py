@@ -21,6 +21,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 from analyzer.errors import InputError, UsageError
 from analyzer.host.guests import GuestCard
 from analyzer.model.addresses import format_mac, is_group
+from analyzer.model.classes import FrameClass
 from analyzer.model.identity import Provenance
 from generator.nwfilter.model import Filter, FilterRef
 from generator.nwfilter.xml import read_filterref, with_filterref
@@ -46,6 +47,11 @@ PREFIX: Final = "nwscan-"
 PROFILES: Final = ("mac", "ip", "strict", "allow-ipv4")
 PARTS: Final = ("mac", "ip4", "ip6", "arp", "allow-ipv4", "clean")
 """What the names of our filters below the root end in."""
+
+THINNED: Final = {
+    profile: frozenset({FrameClass.MULTICAST, FrameClass.BROADCAST}) for profile in ("strict", "allow-ipv4")
+}
+"""Classes of which a profile drops a part on purpose, so that to see less of them afterwards is no harm."""
 
 NO_GUEST_NAMESPACE: Final = uuid5(NAMESPACE_URL, "nwscan/no-guest")
 """The namespace of the UUIDs of filters for a card of which only the MAC is known."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from analyzer.compare import judge, window_counts
 from analyzer.host.meter import Meter
 from generator.deploy.journal import Journal
+from generator.suggest.profiles import THINNED
 from nwscan import kept
 from nwscan.api.identify import cards_of
 from nwscan.api.measure import CaptureOptions, Watcher, capture
@@ -67,7 +68,7 @@ def verify(
     earlier = [_baseline(identity, before, settings) for identity in identities]
     later = capture_metered(identities, options, settings=settings, watcher=watcher)
     return tuple(
-        Verification(identity, one, two, compare(one, two))
+        Verification(identity, one, two, compare(one, two, _profile(identity, settings)))
         for identity, one, two in zip(identities, earlier, later, strict=True)
     )
 
@@ -78,8 +79,11 @@ def verify_reports(before: Path, after: Path) -> Verification:
     return Verification(two.report.identity, one, two, compare(one, two))
 
 
-def compare(before: kept.KeptReport | None, after: kept.KeptReport) -> Comparison:
-    """Judge two kept windows; the meter's counts beside them are used where they are there."""
+def compare(before: kept.KeptReport | None, after: kept.KeptReport, profile: str = "mac") -> Comparison:
+    """Judge two kept windows; the meter's counts beside them are used where they are there.
+
+    What the ``profile`` of the filter drops on purpose is no harm.
+    """
     metered, baseline = after.meter, before.meter if before else None
     return judge(
         window_counts(before.report) if before else None,
@@ -87,6 +91,7 @@ def compare(before: kept.KeptReport | None, after: kept.KeptReport) -> Compariso
         metered.offered if metered else None,
         metered.delivered if metered else None,
         baseline=(baseline.offered, baseline.delivered) if baseline else None,
+        thinned=THINNED.get(profile, frozenset()),
     )
 
 
@@ -94,6 +99,12 @@ def attached(identity: GuestIdentity, settings: Settings) -> JournalRecord | Non
     """Give the oldest change of this guest that is in force: the one that attached our filter."""
     records = Journal(settings.journal).in_force(identity.uuid) if identity.uuid else ()
     return records[-1] if records else None
+
+
+def _profile(identity: GuestIdentity, settings: Settings) -> str:
+    """Give the profile of what was applied to this guest last, else ``mac``: by that all else is guarded."""
+    records = Journal(settings.journal).in_force(identity.uuid) if identity.uuid else ()
+    return records[0].plan.profile if records else "mac"
 
 
 def _baseline(identity: GuestIdentity, named: Path | None, settings: Settings) -> kept.KeptReport | None:

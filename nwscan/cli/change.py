@@ -201,7 +201,7 @@ def _apply(
     with capture_progress(guest, options.duration_s) as watcher:
         after = prove.capture_metered(cards, options, settings=settings, watcher=watcher)
     verifications = [
-        prove.Verification(one.report.identity, one.before, later, prove.compare(one.before, later))
+        prove.Verification(one.report.identity, one.before, later, prove.compare(one.before, later, plan.profile))
         for one, later in zip(proposals.proposals, after, strict=True)
     ]
     show_verifications(verifications, shape)

@@ -110,6 +110,17 @@ def test_a_wanted_class_that_is_dropped_is_harm_whatever_the_effect(kind: str) -
     assert f"{counts[kind]} of {counts[kind]} frames of" in comparison.why
 
 
+def test_what_a_filter_drops_on_purpose_is_no_harm() -> None:
+    thinned = frozenset({FrameClass.MULTICAST, FrameClass.BROADCAST})
+
+    comparison = judge(BEFORE, AFTER, OFFERED, meter(600, 20, 10), thinned=thinned)
+
+    assert comparison.verdict is Verdict.EFFECTIVE
+    assert [guard.counts.name for guard in comparison.guards] == ["own unicast"]
+    assert sum("on purpose" in remark for remark in comparison.remarks) == 2
+    assert judge(BEFORE, AFTER, OFFERED, meter(300, 20, 10), thinned=thinned).verdict is Verdict.HARMFUL
+
+
 def test_one_missing_frame_of_a_slow_class_is_harm() -> None:
     assert judge(None, window(20), meter(20, foreign=100), meter(19)).verdict is Verdict.HARMFUL
 
