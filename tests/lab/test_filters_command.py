@@ -41,7 +41,7 @@ def clean_traffic(lab: Lab) -> Iterator[str]:
 def rules_in_kernel(lab: Lab, tap: str) -> list[tuple[str, int]]:
     """Give the rules of the guest's chains as words, and what they counted."""
     found = call_in_network(lab.network, lambda: kernel_rules(tap))
-    return [(f"{rule.chain} {rule.text}", rule.packets) for rule in found.rules if "ROUTING" not in rule.chain]
+    return [(f"{rule.chain} {rule.text}", rule.packets or 0) for rule in found.rules if "ROUTING" not in rule.chain]
 
 
 def test_the_list_of_the_host(lab: Lab, nwscan: Nwscan, clean_traffic: str) -> None:
