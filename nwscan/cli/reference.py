@@ -19,8 +19,8 @@ def render_reference() -> str:
 def _section(path: str, command: click.Command | None) -> str:
     if command is None:
         raise LookupError(path)
-    parent = click.Context(cli, info_name="nwscan") if command is not cli else None
-    context = click.Context(
-        command, info_name=path.rpartition(" ")[2], parent=parent, terminal_width=_WIDTH, max_content_width=_WIDTH
+    group = click.Context(
+        cli, info_name="nwscan", terminal_width=_WIDTH, max_content_width=_WIDTH, **cli.context_settings
     )
+    context = group if command is cli else click.Context(command, info_name=path.rpartition(" ")[2], parent=group)
     return f"## {path}\n\n```\n{command.get_help(context)}\n```\n"
