@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from analyzer.classify.subclasses import render_subclasses
 from analyzer.model.addresses import BROADCAST, is_group
 from analyzer.model.classes import FrameClass
 from analyzer.model.frames import FrameFlag
@@ -91,13 +92,16 @@ def render_table() -> str:
         f"| {order} | `{row.frame_class.key}` | {row.definition} | {row.source} |"
         for order, row in enumerate(CLASS_TABLE, start=1)
     ]
-    return "\n".join([_HEAD, "| order | class | definition | source of the rule |", "|---|---|---|---|", *rows, _TAIL])
+    return (
+        "\n".join([_HEAD, "| order | class | definition | source of the rule |", "|---|---|---|---|", *rows, _TAIL])
+        + render_subclasses()
+    )
 
 
 _HEAD = """# The classes of frames
 
-Generated from analyzer/classify/table.py; a test holds it. Change the table there, then run that test with
-`NWSCAN_REGENERATE=1`.
+Generated from the tables in analyzer/classify/table.py and subclasses.py; a test holds it. Change them there, then
+run that test with `NWSCAN_REGENERATE=1`.
 
 Every frame on a guest's tap is in exactly one of six classes: the first row that applies. So the counts of the classes
 always add up to the frames seen.

@@ -109,7 +109,10 @@ class Unrelated(Part, frozen=True):
 
 
 class SubclassPart(Part, frozen=True, rename={"kind": "class"}):
-    """Frames of one class that have more in common; ``unrelated``: demonstrably for others."""
+    """Frames of one class that have more in common; ``unrelated``: demonstrably for others.
+
+    Those of a class that has any add up to it. docs/frame-classes.md defines each.
+    """
 
     kind: ClassKey
     name: str
@@ -131,7 +134,7 @@ class Talker(Part, frozen=True):
 
 
 class Group(Part, frozen=True):
-    """A destination of multicast; ``joined`` null where the guest's memberships are not known."""
+    """A destination of multicast; ``joined`` null where no memberships of the guest are known."""
 
     dst: Mac
     joined: bool | None
@@ -231,6 +234,78 @@ class SamplePart(Part, frozen=True, rename={"kind": "class"}):
     text: str
 
 
+class MembershipPart(Part, frozen=True):
+    """A group (its MAC), when the guest last said that it is a member, and that it is not; null: never.
+
+    ``is_new``: only this traffic tells that the guest is a member, as ``groups`` of the guest says.
+    """
+
+    group: Mac
+    joined: Time | None
+    left: Time | None
+    is_new: bool
+
+
+class AnswersPart(Part, frozen=True):
+    """The first general membership query of an IP version seen, and the guest's last answer; null: none.
+
+    ``is_cut``: a report could not be read to its end. All groups are told where a query was answered, and none is cut.
+    """
+
+    query: Time | None = None
+    answer: Time | None = None
+    is_cut: bool = False
+
+
+class VlanUsed(Part, frozen=True):
+    """A VLAN ID (outermost tag) that the guest sends in; ``is_new``: only this traffic tells it."""
+
+    vlan: VlanId
+    frames: Natural
+    octets: Natural
+    is_new: bool
+
+
+class AddressSeen(Part, frozen=True):
+    """An IP address that the guest names as its own in ARP or neighbour discovery.
+
+    ``is_new``: only this traffic tells it.
+    """
+
+    value: str
+    frames: Natural
+    first_seen: Time
+    last_seen: Time
+    is_new: bool
+
+
+class Asked(Part, frozen=True):
+    """An IPv4 address that broadcast ARP requests ask for, whoever has it."""
+
+    address: str
+    frames: Natural
+    octets: Natural
+    error: Natural
+    first_seen: Time
+    last_seen: Time
+
+
+class ObservedPart(Part, frozen=True):
+    """What the traffic tells of the guest: never trusted, since a guest chooses what it sends.
+
+    ``more_groups`` and ``more_addresses``: there were more than are kept.
+    """
+
+    memberships: list[MembershipPart] = []
+    igmp: AnswersPart = msgspec.field(default_factory=AnswersPart)
+    mld: AnswersPart = msgspec.field(default_factory=AnswersPart)
+    vlans: list[VlanUsed] = []
+    addresses: list[AddressSeen] = []
+    asked: list[Asked] = []
+    more_groups: bool = False
+    more_addresses: bool = False
+
+
 class FramesPart(Part, frozen=True):
     """The kept frames: file, SHA-256, share of the window's frames."""
 
@@ -245,6 +320,7 @@ class Errors(Part, frozen=True):
     foreign_talkers: Natural
     groups: Natural
     senders: Natural
+    asked: Natural = 0
 
 
 class ReportDocument(Part, frozen=True):
@@ -282,3 +358,4 @@ class ReportDocument(Part, frozen=True):
     tcpdump_direction: Literal["out"] | None
     frames_file: FramesPart | None
     notes: list[str]
+    observed: ObservedPart = msgspec.field(default_factory=ObservedPart)

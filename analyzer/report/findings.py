@@ -78,14 +78,15 @@ def _words(one: Cause) -> tuple[object, ...]:
 
 
 def merge_samples(found: Iterable[Sample]) -> tuple[Sample, ...]:
-    """Give the ``SAMPLES_KEPT`` earliest of each class, in order of time; the same sample once."""
-    kept: list[Sample] = []
+    """Give the ``SAMPLES_KEPT`` earliest of each class, in order of time; of those alike but for the text, one."""
+    kept: dict[tuple[int, ...], Sample] = {}
     room = [SAMPLES_KEPT] * CLASS_COUNT
     for one in sorted(set(found)):
-        if room[one.kind]:
+        key = one.ts_ns, one.kind, one.src, one.dst, one.octets
+        if room[one.kind] and key not in kept:
             room[one.kind] -= 1
-            kept.append(one)
-    return tuple(kept)
+            kept[key] = one
+    return tuple(kept.values())
 
 
 def _sums(rows: Iterable[tuple[Hashable, int, int]]) -> tuple[Counter[Hashable], Counter[Hashable]]:

@@ -6,14 +6,17 @@ bounded size, whatever the document holds. Raises ValueError where the document 
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address, ip_address
 from typing import TYPE_CHECKING
 
 from analyzer.model.addresses import parse_mac
 from analyzer.model.classes import FrameClass
 from analyzer.model.identity import Address, GuestIdentity
 from analyzer.model.window import CaptureWindow
-from analyzer.report.findings import Cause, Sample, Subclass, merge_causes, merge_samples, merge_subclasses
+from analyzer.report.findings import Cause, Sample, Subclass, merge_causes, merge_samples
+from analyzer.report.observed import Answers, Membership, Observed, SeenAddress
 from analyzer.report.report import ClassCounts, FramesFile, Report, merge_tallies, windows_in_order
+from analyzer.report.split import join_subclasses
 from analyzer.report.talkers import Entry, Hitters
 from analyzer.report.timeline import COUNTS, Timeline
 from analyzer.report.times import parse_second, parse_time
@@ -32,7 +35,7 @@ def read(parsed: doc.ReportDocument) -> Report:
     if counted != seen:
         raise ValueError(f"the classes add up to {counted} frames, the windows to {seen}")
     return Report(
-        identity=_identity(parsed.guest, {row.src for row in parsed.senders if row.role == "new"}),
+        identity=_identity(parsed.guest, parsed.observed, {row.src for row in parsed.senders if row.role == "new"}),
         direction_source=parsed.direction_source,
         windows=windows,
         class_counts=counts,
@@ -43,9 +46,10 @@ def read(parsed: doc.ReportDocument) -> Report:
         ethertypes=merge_tallies((row.ethertype, row.frames, row.octets) for row in parsed.ethertypes),
         vlans=merge_tallies((row.vlan, row.frames, row.octets) for row in parsed.vlans),
         timeline=_timeline(parsed.timeline_bin_s, parsed.timeline),
-        subclasses=merge_subclasses(_subclass(row) for row in parsed.subclasses),
+        subclasses=join_subclasses(_subclass(row) for row in parsed.subclasses),
         causes=merge_causes(_cause(row) for row in parsed.causes),
         samples=merge_samples(_sample(row) for row in parsed.samples),
+        observed=_observed(parsed.observed, parsed.errors.asked),
         frames_file=_frames_file(parsed.frames_file) if len(windows) == 1 else None,
         notes=tuple(sorted(set(parsed.notes))),
     )
@@ -56,8 +60,11 @@ def _class_counts(classes: doc.Classes) -> ClassCounts:
     return tuple((row.frames, row.octets) for row in rows)
 
 
-def _identity(guest: doc.GuestPart, new: set[str]) -> GuestIdentity:
-    """Give the identity; MACs that only the traffic of this report tells stand in its senders."""
+def _identity(guest: doc.GuestPart, observed: doc.ObservedPart, new: set[str]) -> GuestIdentity:
+    """Give the identity; what only the traffic tells stands in the senders (``new``) and in ``observed``."""
+    addresses = {row.value for row in observed.addresses if row.is_new}
+    groups = {row.group for row in observed.memberships if row.is_new}
+    vlans = {row.vlan for row in observed.vlans if row.is_new}
     return GuestIdentity(
         macs=tuple(parse_mac(mac) for mac in guest.macs),
         source=guest.identity_source,
@@ -66,11 +73,46 @@ def _identity(guest: doc.GuestPart, new: set[str]) -> GuestIdentity:
         card=guest.card,
         tap=guest.tap,
         bridge=guest.bridge,
-        addresses=_addresses(guest.addresses),
+        addresses=tuple(address for address in _addresses(guest.addresses) if address.value not in addresses),
         macs_seen=tuple(address for address in _addresses(guest.macs_seen) if address.value not in new),
-        groups=tuple(parse_mac(mac) for mac in guest.groups),
-        vlans=tuple(guest.vlans),
+        groups=tuple(parse_mac(mac) for mac in guest.groups if mac not in groups),
+        vlans=tuple(vlan for vlan in guest.vlans if vlan not in vlans),
     )
+
+
+def _observed(part: doc.ObservedPart, error: int) -> Observed:
+    memberships = (Membership(parse_mac(row.group), _time(row.joined), _time(row.left)) for row in part.memberships)
+    given = Observed(
+        memberships=tuple(memberships),
+        ipv4=_answers(part.igmp),
+        ipv6=_answers(part.mld),
+        vlans=tuple((row.vlan, row.frames, row.octets) for row in part.vlans),
+        addresses=tuple(_seen(row) for row in part.addresses),
+        asked=_hitters((_asked(row) for row in part.asked), error),
+        more_groups=part.more_groups,
+        more_addresses=part.more_addresses,
+    )
+    return given.merge(Observed())
+
+
+def _time(text: str | None) -> int | None:
+    return None if text is None else parse_time(text)
+
+
+def _answers(part: doc.AnswersPart) -> Answers:
+    return Answers(_time(part.query), _time(part.answer), part.is_cut)
+
+
+def _seen(row: doc.AddressSeen) -> SeenAddress:
+    address, first_ns, last_ns = ip_address(row.value), parse_time(row.first_seen), parse_time(row.last_seen)
+    if last_ns < first_ns:
+        raise ValueError("an address is last seen before it is first seen")
+    return SeenAddress(address.version, int(address), row.frames, first_ns, last_ns)
+
+
+def _asked(row: doc.Asked) -> Entry:
+    times = parse_time(row.first_seen), parse_time(row.last_seen)
+    return _checked(Entry(int(IPv4Address(row.address)), 0, row.frames, row.octets, *times, row.error))
 
 
 def _addresses(parts: Sequence[doc.AddressPart]) -> tuple[Address, ...]:

@@ -17,6 +17,9 @@ from analyzer.model.columns import column
 from analyzer.report import tables
 from analyzer.report.findings import Cause, Sample, Subclass, merge_causes, merge_samples, merge_subclasses
 from analyzer.report.identities import merge_identities
+from analyzer.report.observed import Observed
+from analyzer.report.observing import Observer
+from analyzer.report.split import unrelated
 from analyzer.report.talkers import Hitters, HitterTable
 from analyzer.report.timeline import COUNTS, Timeline, TimelineCounts
 
@@ -36,6 +39,7 @@ Tally = tuple[tuple[int, int, int], ...]
 NO_COUNTS: Final[ClassCounts] = ((0, 0),) * CLASS_COUNT
 _NO_HITTERS: Final = Hitters()
 _NO_TIMELINE: Final = Timeline()
+_NOTHING_OBSERVED: Final = Observed()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,8 @@ class Report:
     ``class_counts`` partition the frames: they add up to the frames seen in ``windows``. ``talkers`` are the (source,
     destination) pairs of foreign unicast, ``groups`` the destinations of multicast, ``senders`` the source MACs of what
     the guest sent. ``ethertypes`` and ``vlans`` are of what is to the guest. ``segments`` are the frames on a wire that
-    the frames stand for. ``subclasses``, ``causes`` and ``samples`` are empty where nobody has looked for them.
+    the frames stand for. ``subclasses`` are those that single frames tell; split.py gives all of them. ``causes`` are
+    empty where nobody has looked for them. ``observed`` is what the traffic tells of the guest; nobody may trust it.
     ``frames_file`` is known for a report of one window only.
     """
 
@@ -72,6 +77,7 @@ class Report:
     subclasses: tuple[Subclass, ...] = ()
     causes: tuple[Cause, ...] = ()
     samples: tuple[Sample, ...] = ()
+    observed: Observed = _NOTHING_OBSERVED
     frames_file: FramesFile | None = None
     notes: tuple[str, ...] = ()
 
@@ -105,10 +111,7 @@ class Report:
     @property
     def unrelated(self) -> tuple[int, int]:
         """Frames and octets that are demonstrably for others: foreign unicast, and such multicast and broadcast."""
-        foreign = self.class_counts[FrameClass.FOREIGN_UNICAST]
-        groups = (FrameClass.MULTICAST, FrameClass.BROADCAST)
-        rows = [one for one in self.subclasses if one.is_unrelated and one.kind in groups]
-        return foreign[0] + sum(one.frames for one in rows), foreign[1] + sum(one.octets for one in rows)
+        return unrelated(self)
 
     @property
     def duration_s(self) -> float:
@@ -146,6 +149,7 @@ class Report:
             subclasses=merge_subclasses((*self.subclasses, *other.subclasses)),
             causes=merge_causes((*self.causes, *other.causes)),
             samples=merge_samples((*self.samples, *other.samples)),
+            observed=self.observed.merge(other.observed),
             frames_file=(self.frames_file or other.frames_file) if len(windows) == 1 else None,
             notes=tuple(sorted({*self.notes, *other.notes})),
         )
@@ -204,6 +208,7 @@ class ReportBuilder:
         self._talkers = HitterTable(FrameClass.FOREIGN_UNICAST, "src", "dst")
         self._groups = HitterTable(FrameClass.MULTICAST, "dst")
         self._senders = HitterTable(FrameClass.FROM_GUEST, "src")
+        self._observer = Observer(identity)
 
     @property
     def counts(self) -> I64:
@@ -217,6 +222,7 @@ class ReportBuilder:
             at = self._tally(batch, classes, at)
         for table in (self._talkers, self._groups, self._senders):
             table.add(batch, classes)
+        self._observer.add(batch, classes)
 
     def finish(
         self,
@@ -237,6 +243,9 @@ class ReportBuilder:
             ethertypes=_nonzero(self._ethertypes),
             vlans=_nonzero(self._vlans),
             timeline=self._timeline.finish(),
+            subclasses=self._observer.subclasses(),
+            samples=self._observer.samples(),
+            observed=self._observer.finish(),
             frames_file=frames_file if len(windows) == 1 else None,
             notes=tuple(sorted(set(notes))),
         )

@@ -1,4 +1,4 @@
-"""The MAC addresses that a guest sends from: its own, others known, and those that only its traffic tells."""
+"""What only its traffic tells of a guest: MACs that it sends from, addresses, groups and VLANs that it uses."""
 
 from __future__ import annotations
 
@@ -31,3 +31,20 @@ def macs_seen(report: Report) -> tuple[Address, ...]:
     """Give the MACs that the guest was seen to use beyond its own: the identity's, and the new ones of the traffic."""
     new = [format_mac(entry.first) for entry, role in senders_with_roles(report) if role == "new"]
     return (*report.identity.macs_seen, *(Address(mac, Provenance.TRAFFIC, trusted=False) for mac in new))
+
+
+def new_addresses(report: Report) -> tuple[Address, ...]:
+    """Give the IP addresses that only the guest's traffic tells."""
+    known = {address.value for address in report.identity.addresses}
+    seen = (address.text for address in report.observed.addresses)
+    return tuple(Address(text, Provenance.TRAFFIC, trusted=False) for text in seen if text not in known)
+
+
+def new_groups(report: Report) -> tuple[int, ...]:
+    """Give the groups (MACs) of which only the guest's traffic tells that it is a member."""
+    return tuple(group for group in report.observed.joined if group not in report.identity.groups)
+
+
+def new_vlans(report: Report) -> tuple[int, ...]:
+    """Give the VLAN IDs of which only the guest's traffic tells that it uses them."""
+    return tuple(vlan for vlan in report.observed.vlans_used if vlan not in report.identity.vlans)

@@ -18,8 +18,10 @@ from analyzer.model.columns import column
 from analyzer.report import tables
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from analyzer.model.classes import FrameClass
-    from analyzer.model.frames import I64, U8, FrameBatch
+    from analyzer.model.frames import I64, U8, U32, U64, FrameBatch
 
 KEPT: Final = 1024
 """Entries that a report keeps of each table; with no more than this many addresses every count is exact."""
@@ -94,7 +96,10 @@ def _sum(key: tuple[int, int], one: Entry | None, one_error: int, two: Entry | N
 
 
 class HitterTable:
-    """Counts the frames of one class by an address, or by a pair: ``keys`` names one or two columns of FrameBatch."""
+    """Counts the frames of one class by an address, or by a pair.
+
+    ``keys`` names one or two columns of FrameBatch, none where columns are given.
+    """
 
     def __init__(self, wanted: FrameClass, *keys: str) -> None:
         self._wanted = int(wanted)
@@ -106,21 +111,24 @@ class HitterTable:
 
     def add(self, batch: FrameBatch, classes: U8) -> None:
         """Count one batch."""
-        at = self._absorb(batch, classes, 0)
-        while at < len(batch):
-            self._make_room()
-            at = self._absorb(batch, classes, at)
+        self.add_columns(classes, [getattr(batch, key) for key in self._keys], batch.octets, batch.raw.ts_ns)
 
-    def _absorb(self, batch: FrameBatch, classes: U8, start: int) -> int:
-        columns = [column(getattr(batch, key)) for key in self._keys]
+    def add_columns(self, classes: U8, keys: Sequence[U64], octets: U32, ts_ns: I64) -> None:
+        """Count n frames by one or two columns of any keys below 2**63."""
+        at = self._absorb(classes, keys, octets, ts_ns, 0)
+        while at < len(classes):
+            self._make_room()
+            at = self._absorb(classes, keys, octets, ts_ns, at)
+
+    def _absorb(self, classes: U8, keys: Sequence[U64], octets: U32, ts_ns: I64, start: int) -> int:
         return tables.absorb(
             column(classes),
             self._wanted,
-            columns[0],
-            columns[-1],
-            len(columns) > 1,
-            column(batch.octets),
-            column(batch.raw.ts_ns),
+            column(keys[0]),
+            column(keys[-1]),
+            len(keys) > 1,
+            column(octets),
+            column(ts_ns),
             start,
             self._seed,
             self._error,

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pandas as pd
 
+from analyzer.classify.subclasses import is_joined
 from analyzer.model.addresses import format_mac
 from analyzer.model.classes import CLASS_COUNT, TO_GUEST_CLASSES, FrameClass
 from analyzer.report.rates import rates_of
+from analyzer.report.split import guest_facts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -83,11 +85,11 @@ def talkers(report: Report) -> pd.DataFrame:
 def groups(report: Report) -> pd.DataFrame:
     """Give the destinations of multicast, most frames first; ``joined`` is missing where it is not known."""
     entries = report.groups.by_size()
-    joined = frozenset(report.identity.groups)
+    facts = guest_facts(report)
     return _table(
         {
             "dst": ([format_mac(entry.first) for entry in entries], _TEXT),
-            "joined": ([entry.first in joined if joined else None for entry in entries], _MAYBE),
+            "joined": ([is_joined(facts, entry.first) for entry in entries], _MAYBE),
             "frames": ([entry.frames for entry in entries], "int64"),
             "octets": ([entry.octets for entry in entries], "int64"),
             "error": ([entry.error for entry in entries], "int64"),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
+from analyzer.classify.subclasses import is_joined
 from analyzer.model.addresses import format_mac
 from analyzer.model.classes import FrameClass
 from analyzer.report import document as doc
 from analyzer.report.expression import tcpdump_direction, tcpdump_expression
 from analyzer.report.rates import Rate, rates_of
-from analyzer.report.senders import macs_seen, senders_with_roles
+from analyzer.report.senders import macs_seen, new_addresses, new_groups, new_vlans, senders_with_roles
+from analyzer.report.split import guest_facts, split_subclasses
 from analyzer.report.times import NS_PER_S, format_time
 
 if TYPE_CHECKING:
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from analyzer.model.identity import Address
     from analyzer.model.window import CaptureWindow
     from analyzer.report.findings import Cause, Sample, Subclass
+    from analyzer.report.observed import Answers
     from analyzer.report.report import FramesFile, Report
     from analyzer.report.senders import Role
     from analyzer.report.talkers import Entry
@@ -36,7 +40,7 @@ CLASS_KEYS: dict[FrameClass, doc.ClassKey] = {
 def write(report: Report, version: str | None) -> doc.ReportDocument:
     """Give the document of ``report``; ``version`` is that of nwscan, None where it is not known."""
     seen_frames, unrelated = report.seen_by_guest[0], report.unrelated
-    joined = frozenset(report.identity.groups) or None
+    facts = guest_facts(report)
     return doc.ReportDocument(
         schema=doc.SCHEMA,
         tool=doc.Tool("nwscan", version),
@@ -47,12 +51,12 @@ def write(report: Report, version: str | None) -> doc.ReportDocument:
         seen_by_guest=doc.Count(*report.seen_by_guest),
         foreign_share=doc.Share(*report.foreign_share),
         unrelated=doc.Unrelated(*unrelated, unrelated[0] / seen_frames if seen_frames else None),
-        subclasses=[_subclass(one) for one in report.subclasses],
+        subclasses=[_subclass(one) for one in split_subclasses(report)],
         segments=report.segments,
         foreign_talkers=[_talker(entry) for entry in report.talkers.by_size()],
-        groups=[_group(entry, joined) for entry in report.groups.by_size()],
+        groups=[_group(entry, is_joined(facts, entry.first)) for entry in report.groups.by_size()],
         senders=[_sender(entry, role) for entry, role in senders_with_roles(report)],
-        errors=doc.Errors(report.talkers.error, report.groups.error, report.senders.error),
+        errors=doc.Errors(report.talkers.error, report.groups.error, report.senders.error, report.observed.asked.error),
         ethertypes=[doc.EthertypePart(*row) for row in report.ethertypes],
         vlans=[doc.VlanPart(*row) for row in report.vlans],
         rates=doc.Rates(*(_rate(rate) for rate in rates_of(report).values())),
@@ -64,6 +68,7 @@ def write(report: Report, version: str | None) -> doc.ReportDocument:
         tcpdump_direction=tcpdump_direction(report),
         frames_file=None if report.frames_file is None else _frames_part(report.frames_file),
         notes=[_text(note) for note in report.notes],
+        observed=_observed(report),
     )
 
 
@@ -84,17 +89,55 @@ def _guest(report: Report) -> doc.GuestPart:
         tap=_optional(identity.tap),
         bridge=_optional(identity.bridge),
         macs=[format_mac(mac) for mac in identity.macs],
-        addresses=[_address(address) for address in identity.addresses],
+        addresses=[_address(address) for address in (*identity.addresses, *new_addresses(report))],
         macs_seen=[_address(address) for address in macs_seen(report)],
         identity_source=identity.source,
         card=identity.card,
-        groups=[format_mac(mac) for mac in identity.groups],
-        vlans=list(identity.vlans),
+        groups=[format_mac(mac) for mac in (*identity.groups, *new_groups(report))],
+        vlans=[*identity.vlans, *new_vlans(report)],
     )
 
 
 def _address(address: Address) -> doc.AddressPart:
     return doc.AddressPart(_text(address.value), address.source, address.trusted)
+
+
+def _optional_time(ns: int | None) -> str | None:
+    return None if ns is None else format_time(ns)
+
+
+def _observed(report: Report) -> doc.ObservedPart:
+    observed = report.observed
+    groups, vlans = set(new_groups(report)), set(new_vlans(report))
+    addresses = {address.value for address in new_addresses(report)}
+    return doc.ObservedPart(
+        memberships=[
+            doc.MembershipPart(
+                format_mac(one.group), _optional_time(one.joined_ns), _optional_time(one.left_ns), one.group in groups
+            )
+            for one in observed.memberships
+        ],
+        igmp=_answers(observed.ipv4),
+        mld=_answers(observed.ipv6),
+        vlans=[doc.VlanUsed(*row, is_new=row[0] in vlans) for row in observed.vlans],
+        addresses=[
+            doc.AddressSeen(
+                one.text, one.frames, format_time(one.first_ns), format_time(one.last_ns), one.text in addresses
+            )
+            for one in observed.addresses
+        ],
+        asked=[_asked(entry) for entry in observed.asked.by_size()],
+        more_groups=observed.more_groups,
+        more_addresses=observed.more_addresses,
+    )
+
+
+def _answers(answers: Answers) -> doc.AnswersPart:
+    return doc.AnswersPart(_optional_time(answers.query_ns), _optional_time(answers.answer_ns), answers.is_cut)
+
+
+def _asked(entry: Entry) -> doc.Asked:
+    return doc.Asked(str(IPv4Address(entry.first)), entry.frames, entry.octets, entry.error, *_times(entry))
 
 
 def _window(window: CaptureWindow) -> doc.WindowPart:
@@ -122,9 +165,8 @@ def _talker(entry: Entry) -> doc.Talker:
     return doc.Talker(*macs, entry.frames, entry.octets, entry.error, *_times(entry))
 
 
-def _group(entry: Entry, joined: frozenset[int] | None) -> doc.Group:
-    is_joined = None if joined is None else entry.first in joined
-    return doc.Group(format_mac(entry.first), is_joined, entry.frames, entry.octets, entry.error, *_times(entry))
+def _group(entry: Entry, joined: bool | None) -> doc.Group:  # noqa: FBT001 - a column of the row
+    return doc.Group(format_mac(entry.first), joined, entry.frames, entry.octets, entry.error, *_times(entry))
 
 
 def _sender(entry: Entry, role: Role) -> doc.Sender:

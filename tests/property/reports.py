@@ -13,6 +13,7 @@ from analyzer.model.window import CaptureWindow
 from analyzer.report.findings import Cause, Sample, Subclass, merge_causes, merge_samples, merge_subclasses
 from analyzer.report.report import FramesFile, Report, ReportBuilder
 from tests.frame_batches import GUEST, Row, frame_batch
+from tests.property.observed import observations
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -122,7 +123,8 @@ def reports(draw: st.DrawFn) -> Report:
     )
     return replace(
         report,
-        subclasses=merge_subclasses(draw(SUBCLASSES)),
+        subclasses=merge_subclasses((*report.subclasses, *draw(SUBCLASSES))),
+        observed=draw(observations()),
         causes=merge_causes(draw(CAUSES)),
         samples=merge_samples(draw(SAMPLES)),
     )

@@ -1,0 +1,30 @@
+"""A frame described by scapy, for people: the one place of the product where scapy reads frames.
+
+scapy is imported when the first frame is described. Frames are hostile and scapy is large: whatever goes wrong in it
+becomes the description, and the rest is cut to a length. The text holds what was on the wire: whoever shows it escapes
+it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+HEAD_OCTETS: Final = 128
+"""Octets of a frame that are described: its headers."""
+
+TEXT_LIMIT: Final = 160
+"""Characters of a description at the most."""
+
+
+def describe_frame(head: bytes) -> str:
+    """Give one line on a frame whose first octets are ``head``; never raises."""
+    if not head:
+        return "(nothing of it was captured)"
+    try:
+        from scapy.layers import dhcp, inet, inet6, l2  # noqa: F401, PLC0415 - late, and for the layers they register
+
+        text = l2.Ether(head[:HEAD_OCTETS]).summary()
+    except Exception as error:  # noqa: BLE001 - scapy raises anything on hostile frames; the failure is the description
+        return f"(scapy cannot read it: {type(error).__name__})"
+    shown = " ".join("".join(sign if sign.isprintable() else "?" for sign in text).split())
+    return shown if len(shown) <= TEXT_LIMIT else shown[: TEXT_LIMIT - 3] + "..."

@@ -1,0 +1,292 @@
+"""Look at frames as deep as it takes to tell their subclass and what the guest uses: once per batch, few of its frames.
+
+What lives here: the counting. What must not: what the counts mean (split.py). Part of the report's builder.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from analyzer.classify.deep_rows import DEEP, EARLY, STATE_LENGTH, choose_rows
+from analyzer.classify.looks import Look, looks_of
+from analyzer.classify.membership_walk import EVENTS_PER_FRAME, Event, walk_memberships
+from analyzer.classify.network import decode_network
+from analyzer.model.classes import FrameClass
+from analyzer.model.columns import column
+from analyzer.model.frames import BATCH_FRAMES
+from analyzer.model.network import NetworkFlag, Service
+from analyzer.report.findings import Subclass
+from analyzer.report.observed import (
+    ADDRESSES_KEPT,
+    MEMBERSHIPS_KEPT,
+    Answers,
+    Membership,
+    Observed,
+    SeenAddress,
+    merge_addresses,
+    merge_memberships,
+)
+from analyzer.report.sampling import SampleKeeper
+from analyzer.report.talkers import HitterTable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import numpy.typing as npt
+
+    from analyzer.model.columns import Column
+    from analyzer.model.frames import I64, U8, U64, FrameBatch
+    from analyzer.model.identity import GuestIdentity
+    from analyzer.model.network import NetworkBatch
+    from analyzer.report.findings import Sample
+
+    Mask = npt.NDArray[np.bool_]
+
+_FRAMES_AT_ONCE: Final = 64
+_SOLICITATION, _ADVERTISEMENT = 135, 136  # RFC 4861, 4.3 and 4.4
+_TARGET = slice(8, 24)
+_COUNTED: Final = {
+    Look.ARP_REQUEST: (FrameClass.BROADCAST, "arp_request"),
+    Look.ARP_ANNOUNCEMENT: (FrameClass.BROADCAST, "arp_announcement"),
+    Look.ARP_OTHER: (FrameClass.BROADCAST, "arp_other"),
+    Look.DHCP: (FrameClass.BROADCAST, "dhcp"),
+    Look.OWN_ADDRESS: (FrameClass.UNICAST_TO_GUEST, "own_address"),
+    Look.OTHER_ADDRESS: (FrameClass.UNICAST_TO_GUEST, "other_address"),
+}
+
+
+def trusted_addresses(identity: GuestIdentity) -> tuple[frozenset[int], frozenset[int]]:
+    """Give the trusted IPv4 and IPv6 addresses of a guest as integers."""
+    found: list[IPv4Address | IPv6Address] = []
+    for address in identity.addresses:
+        if address.trusted:
+            try:
+                found.append(ip_address(address.value))
+            except ValueError:
+                continue  # no IP address: none that a packet could name
+    ipv4 = frozenset(int(one) for one in found if isinstance(one, IPv4Address))
+    return ipv4, frozenset(int(one) for one in found if isinstance(one, IPv6Address))
+
+
+class Observer:
+    """Counts what a deeper look tells, in memory that no input makes grow."""
+
+    def __init__(self, identity: GuestIdentity) -> None:
+        ipv4, ipv6 = trusted_addresses(identity)
+        self._ipv4: U64 = np.array(sorted(ipv4), np.uint64)
+        self._ipv6: U64 = np.array([half for one in sorted(ipv6) for half in divmod(one, 2**64)], np.uint64)
+        self._counts: I64 = np.zeros((len(Look), 2), np.int64)
+        self._vlans: I64 = np.zeros(2 * 4096, np.int64)
+        self._deep: I64 = np.zeros(BATCH_FRAMES, np.int64)
+        self._early: I64 = np.zeros(BATCH_FRAMES, np.int64)
+        self._state: I64 = np.zeros(STATE_LENGTH, np.int64)
+        self._asked = HitterTable(FrameClass.BROADCAST, "dst")
+        self._samples = SampleKeeper()
+        self._memberships: tuple[Membership, ...] = ()
+        self._answers = {4: Answers(), 6: Answers()}
+        self._addresses: tuple[SeenAddress, ...] = ()
+        self._more_groups = False
+        self._more_addresses = False
+        self._own = self._columns()
+
+    def _columns(self) -> tuple[Column, ...]:
+        """Give the columns of choose_rows that stay the same from batch to batch."""
+        counts = self._counts.reshape(-1)
+        limits, own = self._samples.limits, (self._vlans, counts, self._deep, self._early, self._state)
+        return tuple(column(array) for array in (self._ipv4, self._ipv6, limits, *own))
+
+    def add(self, batch: FrameBatch, classes: U8) -> None:
+        """Look at those of n frames with their n classes that tell something."""
+        if len(batch) > len(self._deep):
+            self._deep, self._early = np.zeros((2, len(batch)), np.int64)
+            self._own = self._columns()
+        raw = batch.raw
+        choose_rows(
+            column(classes),
+            column(batch.ethertype),
+            column(batch.dst),
+            column(batch.tags),
+            column(batch.vlan),
+            column(batch.octets),
+            column(raw.ts_ns),
+            column(batch.network),
+            column(raw.offsets),
+            column(raw.captured),
+            column(raw.data),
+            *self._own,
+        )
+        if self._state[EARLY]:
+            self._samples.offer(batch, classes, self._early[: self._state[EARLY]])
+        if self._state[DEEP]:
+            self._look(batch, classes, self._deep[: self._state[DEEP]])
+
+    def _look(self, batch: FrameBatch, classes: U8, rows: I64) -> None:
+        network = decode_network(batch, rows)
+        kinds = classes[rows]
+        octets, ts_ns = batch.octets[rows].astype(np.int64), batch.raw.ts_ns[rows]
+        looks = looks_of(network, kinds)
+        self._counts[:, 0] += np.bincount(looks, minlength=len(Look))
+        self._counts[:, 1] += np.bincount(looks, weights=octets, minlength=len(Look)).astype(np.int64)
+        is_request = looks == Look.ARP_REQUEST
+        if is_request.any():
+            self._asked.add_columns(
+                kinds[is_request],
+                (network.arp_tpa[is_request].astype(np.uint64),),
+                batch.octets[rows][is_request],
+                ts_ns[is_request],
+            )
+        is_sent: Mask = kinds == FrameClass.FROM_GUEST
+        self._hear(batch, network, is_sent)
+        if is_sent.any():
+            self._take_addresses(addresses_of(batch, network, is_sent), ts_ns)
+
+    def _hear(self, batch: FrameBatch, network: NetworkBatch, is_sent: Mask) -> None:
+        """Follow the memberships that the frames tell."""
+        rows = np.flatnonzero((network.service == Service.IGMP) | (network.service == Service.MLD))
+        for start in range(0, len(rows), _FRAMES_AT_ONCE):
+            some = rows[start : start + _FRAMES_AT_ONCE]
+            groups: U64 = np.zeros(len(some) * EVENTS_PER_FRAME, np.uint64)
+            events: U8 = np.zeros(len(groups), np.uint8)
+            event_rows: I64 = np.zeros(len(groups), np.int64)
+            count = walk_memberships(
+                column(batch.raw.data),
+                column(batch.raw.offsets),
+                column(batch.raw.captured),
+                column(np.ascontiguousarray(network.rows[some])),
+                column(network.service[some]),
+                column(network.upper[some]),
+                column(network.icmp_type[some]),
+                column(is_sent[some].astype(np.uint8)),
+                0,
+                len(some),
+                column(groups),
+                column(events),
+                column(event_rows),
+            )
+            self._follow(groups[:count], events[:count], batch.raw.ts_ns[event_rows[:count]])
+
+    def _follow(self, groups: U64, events: U8, ts_ns: I64) -> None:
+        told = [
+            *(Membership(group, joined_ns=time) for group, time in latest(groups, ts_ns, events == Event.JOIN)),
+            *(Membership(group, left_ns=time) for group, time in latest(groups, ts_ns, events == Event.LEAVE)),
+        ]
+        if told:
+            merged, more = merge_memberships((*self._memberships, *told))
+            self._memberships = merged
+            self._more_groups |= more
+        for version, answer in ((4, Event.ANSWER_IPV4), (6, Event.ANSWER_IPV6)):
+            queries, answers = ts_ns[events == answer + 4], ts_ns[events == answer]
+            heard = Answers(
+                int(queries.min()) if len(queries) else None,
+                int(answers.max()) if len(answers) else None,
+                bool((events == answer + 2).any()),
+            )
+            self._answers[version] = self._answers[version].merge(heard)
+
+    def _take_addresses(self, found: Iterable[tuple[int, U64, U64, I64]], ts_ns: I64) -> None:
+        for version, high, low, at in found:
+            if not len(at):
+                continue
+            pairs, which, frames = np.unique(
+                np.stack((high, low), axis=1), axis=0, return_inverse=True, return_counts=True
+            )
+            if len(pairs) > ADDRESSES_KEPT:
+                self._more_addresses = True
+            rows = []
+            for k, (upper, lower) in enumerate(pairs[:ADDRESSES_KEPT].tolist()):
+                times = ts_ns[at[which.reshape(-1) == k]]
+                address = SeenAddress(version, upper << 64 | lower, int(frames[k]), int(times.min()), int(times.max()))
+                rows.append(address)
+            merged, more = merge_addresses((*self._addresses, *rows))
+            self._addresses = merged
+            self._more_addresses |= more
+
+    def finish(self) -> Observed:
+        """Give what was seen."""
+        pairs = self._vlans.reshape(-1, 2)
+        vlans = np.flatnonzero(pairs[:, 0])
+        return Observed(
+            memberships=self._memberships,
+            ipv4=self._answers[4],
+            ipv6=self._answers[6],
+            vlans=tuple(zip(vlans.tolist(), *pairs[vlans].T.tolist(), strict=True)),
+            addresses=self._addresses,
+            asked=self._asked.finish(),
+            more_groups=self._more_groups,
+            more_addresses=self._more_addresses,
+        )
+
+    def subclasses(self) -> tuple[Subclass, ...]:
+        """Give the subclasses that single frames tell."""
+        rows = [
+            Subclass(*named, is_unrelated=False, frames=int(self._counts[look, 0]), octets=int(self._counts[look, 1]))
+            for look, named in _COUNTED.items()
+        ]
+        return tuple(sorted(row for row in rows if row.frames))
+
+    def samples(self) -> tuple[Sample, ...]:
+        """Give the sample frames, described."""
+        return self._samples.finish()
+
+
+def latest(groups: U64, ts_ns: I64, is_wanted: Mask) -> list[tuple[int, int]]:
+    """Give each group with its latest time; no more than the smallest that may be kept and one that says so."""
+    macs, which = np.unique(groups[is_wanted], return_inverse=True)
+    times: I64 = np.full(len(macs), np.iinfo(np.int64).min)
+    np.maximum.at(times, which, ts_ns[is_wanted])
+    kept = slice(0, MEMBERSHIPS_KEPT + 1)
+    return list(zip(macs[kept].tolist(), times[kept].tolist(), strict=True))
+
+
+def addresses_of(batch: FrameBatch, network: NetworkBatch, is_sent: Mask) -> list[tuple[int, U64, U64, I64]]:
+    """Give the addresses that the guest names as its own: version, upper and lower 64 bits, indices into ``network``.
+
+    ARP: the sender's (RFC 826). Neighbour discovery: the source, the target of an advertisement (RFC 4861, 4.4), the
+    target of a solicitation without a source (RFC 4862, 5.4: an address that it is about to take).
+    """
+    is_arp = is_sent & (network.service == Service.ARP) & network.has(NetworkFlag.HAS_ARP) & (network.arp_plen == 4)  # noqa: PLR2004 - octets of IPv4
+    ipv4 = np.flatnonzero(is_arp & is_unicast_ipv4(network.arp_spa))
+    low = network.arp_spa[ipv4].astype(np.uint64)
+    is_nd = is_sent & np.isin(network.service, (Service.NEIGHBOUR_DISCOVERY, Service.MLD))
+    has_source = (network.src_hi != 0) | (network.src_lo != 0)
+    sources = np.flatnonzero(is_nd & has_source & is_unicast_ipv6(network.src_hi))
+    kind = network.icmp_type
+    tells_target = (kind == _ADVERTISEMENT) | ((kind == _SOLICITATION) & ~has_source)
+    is_target = is_sent & (network.service == Service.NEIGHBOUR_DISCOVERY) & tells_target
+    is_target &= ~network.has(NetworkFlag.UPPER_MALFORMED) & (network.upper >= 0)
+    target_hi, target_lo, targets = targets_of(batch, network, np.flatnonzero(is_target))
+    return [
+        (4, np.zeros_like(low), low, ipv4),
+        (6, network.src_hi[sources], network.src_lo[sources], sources),
+        (6, target_hi, target_lo, targets),
+    ]
+
+
+def targets_of(batch: FrameBatch, network: NetworkBatch, rows: I64) -> tuple[U64, U64, I64]:
+    """Give the targets of neighbour discovery of those rows where they were captured and are unicast."""
+    raw = batch.raw
+    frames = network.rows[rows]
+    at = network.upper[rows].astype(np.int64) + _TARGET.start
+    end = raw.offsets[frames] + at + 16
+    is_kept = (at + 16 <= raw.captured[frames]) & (end <= len(raw.data)) & (raw.offsets[frames] >= 0)
+    kept = rows[is_kept]
+    octets = raw.data[(end[is_kept] - 16)[:, None] + np.arange(16)]
+    words = np.ascontiguousarray(octets).view(">u8").astype(np.uint64).reshape(-1, 2)
+    is_good = is_unicast_ipv6(words[:, 0]) & words.any(axis=1)
+    return words[is_good, 0], words[is_good, 1], kept[is_good]
+
+
+def is_unicast_ipv4(values: npt.NDArray[np.uint32]) -> Mask:
+    """Say which IPv4 addresses a host can have: not 0/8, 127/8, 224/3 (RFC 6890, 2.2.2)."""
+    first = values >> np.uint32(24)
+    found: Mask = (first != 0) & (first != 127) & (first < 224)  # noqa: PLR2004 - as said
+    return found
+
+
+def is_unicast_ipv6(high: U64) -> Mask:
+    """Say which IPv6 addresses are no multicast, by their upper 64 bits: RFC 4291, 2.7."""
+    found: Mask = high >> np.uint64(56) != 0xFF  # noqa: PLR2004 - as said
+    return found

@@ -1,0 +1,72 @@
+"""A few frames of each class for people to look at: the earliest, their first octets kept, described at the end.
+
+What must not live here: the description itself (analyzer/classify/description.py).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from analyzer.classify.description import HEAD_OCTETS, describe_frame
+from analyzer.model.classes import CLASS_COUNT, FrameClass
+from analyzer.report.findings import SAMPLES_KEPT, Sample, merge_samples
+
+if TYPE_CHECKING:
+    from analyzer.model.frames import I64, U8, FrameBatch
+
+_LATEST: Final = 2**63 - 1
+_TAG_AT: Final = 12  # behind the two addresses: IEEE 802.1Q-2018, 9.3
+
+_Key = tuple[int, int, int, int]
+
+
+class SampleKeeper:
+    """Keeps the earliest frames of each class; of frames alike in time, MACs and octets it keeps one."""
+
+    def __init__(self) -> None:
+        self.limits: I64 = np.full(CLASS_COUNT, _LATEST, np.int64)
+        """Frames of a class later than its limit need not be offered."""
+        self._kept: tuple[dict[_Key, bytes], ...] = tuple({} for _ in FrameClass)
+
+    def offer(self, batch: FrameBatch, classes: U8, rows: I64) -> None:
+        """Take those of ``rows`` that are early enough."""
+        for kind in np.unique(classes[rows]).tolist():
+            self._offer(batch, kind, rows[classes[rows] == kind])
+
+    def _offer(self, batch: FrameBatch, kind: int, rows: I64) -> None:
+        columns = batch.raw.ts_ns[rows], batch.src[rows], batch.dst[rows], batch.octets[rows]
+        kept = self._kept[kind]
+        taken: set[_Key] = set()
+        for k in np.lexsort(columns[::-1]).tolist():
+            ts_ns, src, dst, octets = (int(column[k]) for column in columns)
+            key = ts_ns, src, dst, octets
+            if len(taken) == SAMPLES_KEPT and key not in taken:
+                break
+            taken.add(key)
+            kept.setdefault(key, head_of(batch, int(rows[k])))
+        for key in sorted(kept)[SAMPLES_KEPT:]:
+            del kept[key]
+        if len(kept) == SAMPLES_KEPT:
+            self.limits[kind] = max(kept)[0]
+
+    def finish(self) -> tuple[Sample, ...]:
+        """Give the samples with their descriptions."""
+        return merge_samples(
+            Sample(ts_ns, kind, src, dst, octets, describe_frame(head))
+            for kind in FrameClass
+            for (ts_ns, src, dst, octets), head in self._kept[kind].items()
+        )
+
+
+def head_of(batch: FrameBatch, row: int) -> bytes:
+    """Give the first octets of a frame, a tag that the kernel stripped put back."""
+    raw = batch.raw
+    start, tag = int(raw.offsets[row]), int(raw.tag[row])
+    if start < 0:
+        return b""
+    octets = raw.data[start : start + min(int(raw.captured[row]), HEAD_OCTETS)].tobytes()
+    if tag and len(octets) > _TAG_AT:
+        octets = octets[:_TAG_AT] + tag.to_bytes(4, "big") + octets[_TAG_AT:]
+    return octets[:HEAD_OCTETS]
