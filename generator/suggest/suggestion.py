@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from analyzer.errors import UsageError
@@ -10,6 +10,7 @@ from analyzer.host.guests import GuestCard
 from analyzer.model.addresses import format_mac, is_group, parse_mac
 from analyzer.model.classes import DirectionSource, FrameClass
 from generator.evaluate.fields import Verdict
+from generator.nwfilter.model import FilterRef
 from generator.suggest.document import to_document
 from generator.suggest.evidence import Basis, dropped_by_ours, gather, predict_from_counts
 from generator.suggest.profiles import (
@@ -25,13 +26,14 @@ from generator.suggest.tree import closure, read_tree
 from generator.suggest.virtual_macs import virtual_mac_risks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from analyzer.model.identity import GuestIdentity
     from analyzer.report.report import Report
     from generator.evaluate.prediction import Prediction
     from generator.nwfilter.model import Filter
     from generator.suggest.evidence import RuleEvidence
+    from generator.suggest.tree import TreeReading
 
 __all__ = ["PROFILES", "Suggestion", "filters_to_predict", "interface_variables", "suggest", "to_document"]
 
@@ -67,9 +69,25 @@ class Suggestion:
         return all(refusal.can_force for refusal in self.refusals)
 
 
-def filters_to_predict(filter_set: FilterSet, library: Mapping[str, Filter]) -> tuple[Filter, ...]:
-    """Give the root of ``filter_set`` and all that it refers to, the root first: what an evaluator needs."""
-    return closure((filter_set.root, *filter_set.filters[:-1]), library)
+def filters_to_predict(
+    filter_set: FilterSet, library: Mapping[str, Filter], variables: Mapping[str, Sequence[str]] | None = None
+) -> tuple[Filter, ...]:
+    """Give the root of ``filter_set`` and all that it refers to, the root first: what an evaluator needs.
+
+    With the ``variables`` of the interface, the filter that stays is left out where nobody can tell what it does.
+    """
+    root, previous = filter_set.root, filter_set.previous
+    if previous is not None and variables is not None:
+        tree = read_tree(previous, library, variables, filter_set.first_priority)
+        if not _can_be_told(tree, filter_set):
+            others = (each for each in root.entries if not (isinstance(each, FilterRef) and each.filter == previous))
+            root = replace(root, entries=tuple(others))
+    return closure((root, *filter_set.filters[:-1]), library)
+
+
+def _can_be_told(tree: TreeReading, filter_set: FilterSet) -> bool:
+    """Say whether a tree can be evaluated: all of it is known, it lacks no parameter, and it does not come back."""
+    return not (tree.absent or tree.lacking or {each.name for each in filter_set.filters} & set(tree.names))
 
 
 def interface_variables(identity: GuestIdentity, filter_set: FilterSet) -> dict[str, tuple[str, ...]]:
@@ -167,6 +185,8 @@ def _notes(case: Case) -> list[str]:
         notes.append(f"no foreign unicast was seen in {report.duration_s:.0f} s: the filter would have dropped nothing")
     if filter_set.previous is not None:
         notes.append(f"the filter {filter_set.previous} stays and goes on acting, with the same parameters")
+        if case.tree is not None and not _can_be_told(case.tree, filter_set):
+            notes.append(f"what {filter_set.previous} does with the frames cannot be told, and is left out here")
     if lost_share(report) is None and report.windows:
         notes.append("how many frames were lost while measuring is not known")
     if filter_set.profile in {"ip", "strict"} and filter_set.addresses and not stated_ipv6(case.identity):

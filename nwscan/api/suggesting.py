@@ -127,11 +127,12 @@ def predict(
     """Say what the filters would have done to the frames of a file; a worker reads them."""
     with ExitStack() as stack:
         names, descriptors = open_inputs([path], stack)
+        variables = interface_variables(identity, filters)
         request = Predict(
             names[0],
             identity,
-            tuple(write_filter(each) for each in filters_to_predict(filters, library)),
-            interface_variables(identity, filters),
+            tuple(write_filter(each) for each in filters_to_predict(filters, library, variables)),
+            variables,
             captured_on,
         )
         reply = parent.run(request, descriptors)
