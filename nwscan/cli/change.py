@@ -205,10 +205,12 @@ def _apply(
         for one, later in zip(proposals.proposals, after, strict=True)
     ]
     show_verifications(verifications, shape)
-    return _settle(plan.name, verifications, settings, exit_code(verifications), yes=yes)
+    return _settle(plan.name, verifications, settings, exit_code(verifications), yes=yes, stderr=shape == "json")
 
 
-def _settle(name: str, verifications: Sequence[Verification], settings: Settings, code: int, *, yes: bool) -> int:
+def _settle(
+    name: str, verifications: Sequence[Verification], settings: Settings, code: int, *, yes: bool, stderr: bool
+) -> int:
     """Keep what is effective, undo what is harmful, leave the rest to a person."""
     from analyzer.compare import Verdict
     from nwscan.api import change
@@ -217,7 +219,7 @@ def _settle(name: str, verifications: Sequence[Verification], settings: Settings
     keep = code == 0 and (yes or click.confirm("Keep it?", default=True, err=True))
     if harmful or (code == 0 and not keep):
         undone = change.rollback(name, settings, "harmful" if harmful else "not kept")
-        show_undone(undone)
+        show_undone(undone, stderr=stderr)
         if harmful:
             raise RolledBackError(
                 f"the filter did harm and was rolled back: {harmful[0].comparison.why}",
@@ -225,7 +227,7 @@ def _settle(name: str, verifications: Sequence[Verification], settings: Settings
                 "see what it dropped: nwscan suggest (without --apply); count more MACs as its own with --also-mac",
             )
         return 0
-    click.echo(f"To undo it: nwscan rollback {_quoted(name)}")
+    click.echo(f"To undo it: nwscan rollback {_quoted(name)}", err=stderr)
     return code
 
 
@@ -252,14 +254,14 @@ def rollback(context: click.Context, guest: str | None, everything: bool, yes: b
     return 0
 
 
-def show_undone(undone: Sequence[Undone]) -> None:
+def show_undone(undone: Sequence[Undone], *, stderr: bool = False) -> None:
     """Print what was undone."""
     from nwscan.render.text import visible
 
     for one in undone:
         for line in one.lines or ("nothing of it was there any more",):
-            click.echo(visible(line))
-        click.echo(f"undone: the change of {one.record.created} on {visible(one.record.plan.name)}")
+            click.echo(visible(line), err=stderr)
+        click.echo(f"undone: the change of {one.record.created} on {visible(one.record.plan.name)}", err=stderr)
 
 
 def _quoted(name: str) -> str:
