@@ -114,7 +114,11 @@ def addresses_from(ips: tuple[str, ...]) -> tuple[Address, ...]:
 
 def check_output(path: Path | None) -> None:
     """Refuse before anything is measured a file that could not be written after it."""
-    if path is not None and not path.absolute().parent.is_dir():
+    if path is None:
+        return
+    if path.is_dir():
+        raise HostError("cannot write: it is a folder", str(path), "name a file")
+    if not path.absolute().parent.is_dir():
         raise HostError("cannot write: the folder is not there", str(path), "name a file in a folder that is there")
 
 
