@@ -172,8 +172,6 @@ def bound(layer: Packet, protocol: int) -> Packet:
     scapy binds AH to nothing but IPv4 (as next header 0, which is hop-by-hop) and IPv6, and SCTP and VRRP to IPv6
     itself only: RFC 4302, 2.1 and RFC 8200, 4 put any upper layer behind any extension header.
     """
-    if protocol in (33, 136):
-        raise KnownScapyError("RFC 4340, 5.1 and RFC 3828, 3.1: DCCP and UDP-Lite begin with ports, scapy knows neither")
     if protocol == 43 and len(layer.original) < 4:
         raise KnownScapyError("RFC 8200, 4.4: a routing header of one or two octets is cut, and no fault")
     if isinstance(layer, Raw) or (isinstance(layer, IP) and protocol == 0):
@@ -182,6 +180,8 @@ def bound(layer: Packet, protocol: int) -> Packet:
 
 
 def read_upper(layer: Packet, protocol: int, columns: Columns) -> None:
+    if protocol in (33, 136):
+        raise KnownScapyError("RFC 4340, 5.1 and RFC 3828, 3.1: DCCP, UDP-Lite begin with ports, scapy knows neither")
     version = columns["ip_version"]
     octets = layer.original
     if protocol in (6, 17, 132) and isinstance(layer, (TCP, UDP, SCTP)):
