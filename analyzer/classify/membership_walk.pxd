@@ -27,7 +27,7 @@ cdef Py_ssize_t walk_records(
     long long[::1] event_rows, Py_ssize_t n,
 ) noexcept
 
-@cython.locals(last=Py_ssize_t, low=u64)
+@cython.locals(last=Py_ssize_t, high=u64, low=u64)
 cdef u64 group_mac(const u8[::1] data, Py_ssize_t at, int size, Py_ssize_t end) noexcept
 
 @cython.locals(k=int)

@@ -171,7 +171,8 @@ def group_mac(data: Column, at: int, size: int, end: int) -> int:
     if at + size > end:
         return _NO_MAC
     last = at + size - 4
-    low = (data[last] << 8 | data[last + 1]) << 16 | data[last + 2] << 8 | data[last + 3]
+    high = data[last] << 8 | data[last + 1]
+    low = high << 16 | data[last + 2] << 8 | data[last + 3]
     if size == 4:  # noqa: PLR2004 - octets of an IPv4 address
         return _IPV4_GROUPS | (low & 0x7FFFFF) if data[at] >> 4 == 0xE else _NO_MAC  # noqa: PLR2004 - RFC 1112, 4
     return _IPV6_GROUPS | low if data[at] == 0xFF else _NO_MAC  # noqa: PLR2004 - RFC 4291, 2.7
