@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from analyzer.model.addresses import format_mac
 from analyzer.model.classes import FrameClass
+from analyzer.report.senders import new_addresses, new_groups, new_vlans
+from analyzer.report.split import split_subclasses
 from analyzer.report.store import macs_seen
 from nwscan.render.console import console, headline, remark, table
 from nwscan.render.text import count, percent, short
@@ -13,6 +15,7 @@ from nwscan.render.text import count, percent, short
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from analyzer.report.findings import Subclass
     from analyzer.report.report import Report
 
 CLASS_NAMES: Final = {
@@ -55,6 +58,12 @@ def print_report(report: Report) -> None:
     if report.talkers.entries:
         title = "Foreign unicast, by source and destination"
         out.print(table(("!source", "!destination", ">frames", ">octets"), _talker_rows(report), title=title))
+    subclasses = split_subclasses(report)
+    if subclasses:
+        title = "What more can be said of them (u: demonstrably for others)"
+        out.print(table(("class", "!subclass", "!u", ">frames", ">octets"), _subclass_rows(subclasses), title=title))
+    if report.samples:
+        out.print(table(("class", "one of its frames"), _sample_rows(report), title="Samples"))
     for line in _remarks(report):
         out.print(remark(line))
     out.print()
@@ -69,6 +78,23 @@ def _class_rows(report: Report) -> Iterator[tuple[str, ...]]:
         rate = short(frames / duration_s, "frames/s") if duration_s else "-"
         yield name, count(frames), share, short(octets, "B"), rate
     yield "all", count(report.frames_seen), "", short(sum(octets for _, octets in report.class_counts), "B"), ""
+
+
+def _subclass_rows(subclasses: tuple[Subclass, ...]) -> Iterator[tuple[str, ...]]:
+    """Give what more can be said of each class; nothing of a class of which it is nothing new."""
+    for kind, name in CLASS_NAMES.items():
+        rows = [one for one in subclasses if one.kind is kind]
+        for one in sorted(rows, key=lambda row: (-row.frames, row.name)):
+            words = one.name.replace("_", " ")
+            yield name, words, "u" if one.is_unrelated else "", count(one.frames), short(one.octets, "B")
+
+
+def _sample_rows(report: Report) -> Iterator[tuple[str, ...]]:
+    """Give one sample a class: the earliest."""
+    earliest = {one.kind: one for one in reversed(report.samples)}
+    for kind, name in CLASS_NAMES.items():
+        if kind in earliest:
+            yield name, earliest[kind].text
 
 
 def _talker_rows(report: Report) -> Iterator[tuple[str, ...]]:
@@ -93,12 +119,28 @@ def _remarks(report: Report) -> Iterator[str]:
         yield "Direction by source MAC: a frame counts as from the guest when it bears one of its MACs."
     seen = [address.value for address in macs_seen(report)]
     if seen:
-        shown = ", ".join(seen[:_TALKERS_SHOWN]) + (
-            f" and {len(seen) - _TALKERS_SHOWN} more" if len(seen) > _TALKERS_SHOWN else ""
-        )
+        shown = _listed(seen)
         yield f"The guest also sends from {shown}: seen in traffic, not trusted; --also-mac counts one as its own."
+    yield from _observed_remarks(report)
     if report.identity.source == "guess":
         yield "Whose traffic this is was guessed: the one MAC that both sends and receives."
     if report.frames_file is not None:
         yield f"Frames kept in {report.frames_file.path} ({percent(report.frames_file.covers)} of the window)."
     yield from report.notes
+
+
+def _observed_remarks(report: Report) -> Iterator[str]:
+    """Give what the guest's traffic tells of it."""
+    facts = {
+        "It names as its own": [address.value for address in new_addresses(report)],
+        "It has joined": [format_mac(group) for group in new_groups(report)],
+        "It uses VLAN": [str(vlan) for vlan in new_vlans(report)],
+    }
+    told = [f"{words} {_listed(values)}." for words, values in facts.items() if values]
+    if told:
+        yield " ".join([*told, "Seen in traffic, not trusted."])
+
+
+def _listed(values: list[str]) -> str:
+    more = f" and {len(values) - _TALKERS_SHOWN} more" if len(values) > _TALKERS_SHOWN else ""
+    return ", ".join(values[:_TALKERS_SHOWN]) + more
