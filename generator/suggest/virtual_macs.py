@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from analyzer.model.addresses import format_mac
+from analyzer.model.virtual_macs import virtual_kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from analyzer.report.talkers import Hitters
 
-
-class VirtualMacs(NamedTuple):
-    """A range of virtual MACs: every one that begins like ``first`` in the bits of ``mask``."""
-
-    first: int
-    mask: int
-    name: str
-
-
-VIRTUAL_MACS: Final = (
-    VirtualMacs(0x0000_5E00_0100, 0xFFFF_FFFF_FF00, "VRRP or CARP (IPv4)"),
-    VirtualMacs(0x0000_5E00_0200, 0xFFFF_FFFF_FF00, "VRRP (IPv6)"),
-    VirtualMacs(0x02BF_0000_0000, 0xFFFF_0000_0000, "a Network Load Balancing cluster"),
-)
-"""RFC 9568, 7.3 for VRRP, whose range CARP uses too; Microsoft's documents of NLB for its unicast mode."""
 
 _NAMED: Final = 20
 
@@ -37,10 +23,11 @@ def virtual_mac_risks(talkers: Hitters, passes: Callable[[int], bool]) -> list[s
         frames[entry.second] = frames.get(entry.second, 0) + entry.frames
     risks = []
     for mac in sorted(frames, key=lambda each: (-frames[each], each)):
-        kind = next((each.name for each in VIRTUAL_MACS if mac & each.mask == each.first), None)
+        kind = virtual_kind(mac)
         if kind is not None and not passes(mac):
             text = format_mac(mac)
             risks.append(
-                f"{frames[mac]} frames went to {text}, a MAC of {kind}: if the guest takes part, add --also-mac {text}"
+                f"{frames[mac]} frames went to {text}, a MAC of {kind.name}: "
+                f"if the guest takes part, add --also-mac {text}"
             )
     return risks[:_NAMED]
