@@ -117,6 +117,18 @@ def fdb(bridge: str) -> tuple[FdbEntry, ...]:
     return parse_fdb(_ask("bridge", bridge, "-statistics", "-json", "fdb", "show", "br", name), name)
 
 
+def received_frames(bridge: str) -> dict[str, int]:
+    """Give how many frames each port of a bridge has received since it was made: what its guest or host has sent."""
+    name = checked_interface_name(bridge)
+    return parse_received(_ask("ip", bridge, "-statistics", "-json", "link", "show", "master", name))
+
+
+def parse_received(text: str) -> dict[str, int]:
+    """Read the output of ``ip -statistics -json link show``: received frames by interface, where they are told."""
+    counts = ((link, (link.get("stats64") or {}).get("rx") or {}) for link in _entries(text))
+    return {str(link["ifname"]): int(rx["packets"]) for link, rx in counts if "packets" in rx}
+
+
 def parse_ports(text: str) -> tuple[PortState, ...]:
     """Read the output of ``ip -details -json link show``: what is a port of a Linux bridge, by name."""
     found = [state for link in _entries(text) if (state := _port_state(link)) is not None]

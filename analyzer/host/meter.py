@@ -8,8 +8,9 @@ sends. The table carries ``flags owner``: the kernel removes it when the process
 What it does not see: frames that the bridge makes itself (its IGMP and MLD queries, STP BPDUs), which bypass any
 nwfilter as well, and link-local groups that the bridge keeps for itself. A GSO super-frame counts as one frame.
 
-The only place that writes to the kernel's rules, and only to tables named ``nwscan-...``. A table with that flag is
-never asked for as JSON: nft before 1.1.0 uses freed memory there ("json: fix use after free in table_flags_json()").
+The only place that writes to the kernel's rules, beside speakers.py, and only to tables named ``nwscan-...``. A table
+with that flag is never asked for as JSON: nft before 1.1.0 uses freed memory there ("json: fix use after free in
+table_flags_json()").
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ class Meter:
 
     def __init__(self, cards: Mapping[str, Sequence[int]]) -> None:
         self._taps = tuple(checked_interface_name(tap) for tap in cards)
-        self.table = f"nwscan-{os.getpid()}-{_started(os.getpid())}-{next(_serial)}"
+        self.table = new_table_name()
         self._commands = "\n".join(_commands(self.table, {tap: _checked_macs(tap, cards[tap]) for tap in self._taps}))
         self._nft: NftContext | None = None
 
@@ -220,6 +221,11 @@ def _started(pid: int) -> int | None:
     except OSError:
         return None
     return int(stat[stat.rindex(b")") + 2 :].split()[19])
+
+
+def new_table_name() -> str:
+    """Give a name for a table of this process that no other table has."""
+    return f"nwscan-{os.getpid()}-{_started(os.getpid())}-{next(_serial)}"
 
 
 def meter_tables() -> tuple[str, ...]:
