@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "suggest": ("nwscan.cli.change", "suggest", "Generate a filter for a guest, with evidence; --apply puts it in."),
     "verify": ("nwscan.cli.prove", "verify", "Measure again and judge: offered, delivered, before, after."),
     "rollback": ("nwscan.cli.change", "rollback", "Undo what was applied to a guest."),
+    "explain": ("nwscan.cli.explain", "explain", "Say why foreign unicast reaches a tap, and which remedy fits."),
     "status": ("nwscan.cli.host", "status", "Compare what is intended with what libvirt and the kernel have."),
     "doctor": ("nwscan.cli.host", "doctor", "Say what this host can do and what is left over."),
     "demo": ("nwscan.cli.demo", "demo", "Show the whole job on bundled captures, without root or libvirt."),

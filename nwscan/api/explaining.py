@@ -1,0 +1,161 @@
+"""Explain: measure a window, look at the bridge around it, hear who speaks, and say why foreign unicast is there.
+
+Changes nothing but for the tables of the meter and of the speakers, which are gone when the window ends.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from analyzer.causes.explanation import Explanation, report_causes
+from analyzer.causes.explanation import explain as explain_observation
+from analyzer.causes.observation import Look, Observation
+from analyzer.errors import HostError
+from analyzer.host import bridge as bridges
+from analyzer.host.guests import LibvirtReader
+from analyzer.host.speakers import Speakers
+from analyzer.model.classes import FrameClass
+from analyzer.report.store import encode
+from nwscan import kept
+from nwscan.api.measure import CaptureOptions, Unwatched, Watcher
+from nwscan.api.prove import capture_metered
+from nwscan.config import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from analyzer.host.guests import GuestCard
+    from analyzer.model.identity import GuestIdentity
+    from nwscan.worker.messages import Progress
+
+LOOK_EVERY_S: Final = 1.0
+"""Time between looks at a bridge; longer where a look takes long: at most a tenth of the time is spent on looking."""
+
+_BUSY_SHARE: Final = 0.1
+_LOOKS_KEPT: Final = 600
+"""Looks at the most; beyond, every second one is dropped and they are taken half as often."""
+
+
+class LookingWatcher:
+    """Looks at the bridges when the capture starts and while it goes on, and tells another watcher what it is told."""
+
+    def __init__(self, names: Sequence[str], watcher: Watcher) -> None:
+        self._watcher = watcher
+        self._every_s = LOOK_EVERY_S
+        self._due_s = 0.0
+        self.looks: dict[str, list[Look]] = {name: [] for name in names}
+
+    def look(self) -> None:
+        """Look at each bridge now. Raises HostError where one is not there."""
+        begun_s = time.monotonic()
+        for name, looks in self.looks.items():
+            looks.append(look_at(name))
+            if len(looks) > _LOOKS_KEPT:
+                looks[:] = looks[::2]
+                self._every_s *= 2
+        now_s = time.monotonic()
+        self._due_s = now_s + max(self._every_s, (now_s - begun_s) / _BUSY_SHARE)
+
+    def started(self) -> None:
+        """Tell the other one."""
+        self._watcher.started()
+
+    def progress(self, progress: Progress) -> None:
+        """Look again where it is time to; a bridge that went away is no reason to end the capture."""
+        self._watcher.progress(progress)
+        if time.monotonic() >= self._due_s:
+            with suppress(HostError):
+                self.look()
+
+
+def look_at(name: str) -> Look:
+    """Look at a bridge: settings and ports first, then the FDB, then the clock, so that ages are of that time."""
+    state, ports = bridges.bridge_state(name), bridges.ports(name)
+    fdb = bridges.fdb(name)
+    return Look(time.time_ns(), state, ports, fdb)
+
+
+def explain(
+    target: str,
+    options: CaptureOptions | None = None,
+    *,
+    settings: Settings | None = None,
+    watcher: Watcher | None = None,
+) -> tuple[tuple[kept.KeptReport, Explanation], ...]:
+    """Measure each card of ``target`` and give its kept report and why foreign unicast reaches its tap.
+
+    The causes stand in the kept report, too. Raises HostError where libvirt or a tap refuses, or where a tap is on no
+    Linux bridge.
+    """
+    settings = settings or Settings()
+    with LibvirtReader(settings.uri) as libvirt:
+        chosen, everybody = libvirt.resolve(target), libvirt.cards()
+    names = [_bridge_of(card.identity) for card in chosen]
+    identities = [replace(card.identity, bridge=name) for card, name in zip(chosen, names, strict=True)]
+    looking = LookingWatcher(list(dict.fromkeys(names)), watcher or Unwatched())
+    looking.look()
+    ports = [port.name for looks in looking.looks.values() for port in looks[0].ports]
+    with ExitStack() as stack:
+        speakers = None
+        with suppress(HostError):
+            speakers = stack.enter_context(Speakers(ports))
+        reports = capture_metered(identities, options, settings=settings, watcher=looking)
+        looking.look()
+        heard = speakers.heard() if speakers is not None else None
+    pairs = None if heard is None or heard.is_full else heard.pairs
+    explained = []
+    for card, identity, name, report in zip(chosen, identities, names, reports, strict=True):
+        observation = _observation(card, identity, report, tuple(looking.looks[name]), pairs, everybody)
+        explanation = explain_observation(observation)
+        explained.append((_keep(report, explanation), explanation))
+    return tuple(explained)
+
+
+def _bridge_of(identity: GuestIdentity) -> str:
+    name = bridges.bridge_of(identity.tap or "")
+    if name is None:
+        raise HostError(
+            f"{identity.tap} is on no Linux bridge",
+            f"guest {identity.label}",
+            "only what a Linux bridge floods can be explained; see nwscan capture for what reaches the tap",
+        )
+    return name
+
+
+def _observation(
+    card: GuestCard,
+    identity: GuestIdentity,
+    report: kept.KeptReport,
+    looks: tuple[Look, ...],
+    speakers: frozenset[tuple[int, str]] | None,
+    everybody: Sequence[GuestCard],
+) -> Observation:
+    ports = {port.name for port in looks[-1].ports}
+    meter = report.meter
+    received: dict[str, int] = {}
+    with suppress(HostError):
+        received = bridges.received_frames(looks[-1].bridge.name)
+    foreign = FrameClass.FOREIGN_UNICAST
+    return Observation(
+        identity=identity,
+        report=report.report,
+        looks=looks,
+        speakers=None if speakers is None else frozenset(pair for pair in speakers if pair[1] in ports),
+        cards=tuple(one.identity for one in everybody if one.identity.tap in ports),
+        received=received,
+        metered_foreign=int(meter.delivered[foreign, 0]) if meter else None,
+        offered_foreign=int(meter.offered[foreign, 0]) if meter else None,
+        network=card.network,
+    )
+
+
+def _keep(report: kept.KeptReport, explanation: Explanation) -> kept.KeptReport:
+    """Write the causes into the kept report."""
+    if not explanation.causes:
+        return report
+    told = replace(report.report, causes=report_causes(explanation))
+    kept.write_private(report.path, encode(told))
+    return kept.KeptReport(report.path, told)
