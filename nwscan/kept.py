@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -19,7 +19,7 @@ import msgspec
 from analyzer.errors import HostError, InputError
 from analyzer.model.addresses import format_mac
 from analyzer.model.classes import CLASS_COUNT
-from analyzer.report.store import from_document
+from analyzer.report.store import encode, from_document
 from nwscan.config import private_folder
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ REPORT_NAME: Final = "report.json"
 METER_NAME: Final = "meter.json"
 FRAMES_NAME: Final = "frames.pcapng"
 
+_CHOSEN: Final = ".chosen"
 _STAMP: Final = "%Y%m%dT%H%M%S.%fZ"
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -63,10 +64,14 @@ def card_folder(reports: Path, identity: GuestIdentity) -> Path:
     return reports / guest / format_mac(identity.macs[0]).replace(":", "-")
 
 
-def new_window_folder(reports: Path, identity: GuestIdentity) -> Path:
-    """Make the folder of a new window."""
+def new_window_folder(reports: Path, identity: GuestIdentity, *, is_whole: bool = True) -> Path:
+    """Make the folder of a new window.
+
+    One that is not whole (a BPF expression chose its frames) lies apart, so that nothing is suggested or judged by it.
+    """
     stamp = datetime.now(UTC).strftime(_STAMP)
-    return private_folder(card_folder(reports, identity) / stamp)
+    folder = card_folder(reports, identity)
+    return private_folder((folder if is_whole else folder.with_name(f"{folder.name}{_CHOSEN}")) / stamp)
 
 
 def create_private(path: Path, *, replace: bool = False, shown: Path | None = None) -> int:
@@ -91,6 +96,29 @@ def save(folder: Path, document: bytes) -> Path:
     path = folder / REPORT_NAME
     write_private(path, document)
     return path
+
+
+def keep(folder: Path, document: bytes) -> KeptReport:
+    """Keep a report in its folder and give it.
+
+    On a full disk the kept frames make room for it. A report that cannot be kept says so and is given all the same,
+    with a path where there is nothing.
+    """
+    path, report = folder / REPORT_NAME, from_document(document)
+    frames = folder / FRAMES_NAME
+    try:
+        try:
+            save(folder, document)
+        except HostError:
+            if not frames.exists():
+                raise
+            frames.unlink()
+            note = "There was no room for both the report and the kept frames: the frames are gone."
+            report = replace(report, frames_file=None, notes=(*report.notes, note))
+            save(folder, encode(report))
+    except HostError as error:
+        report = replace(report, notes=(*report.notes, f"This report is not kept: {error.what}."))
+    return KeptReport(path, report)
 
 
 class _Meter(msgspec.Struct, frozen=True):

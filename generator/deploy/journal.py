@@ -98,6 +98,12 @@ class JournalRecord:
         return int(datetime.fromisoformat(self.created).timestamp() * 1e9)
 
     @property
+    def touched_at_ns(self) -> int:
+        """When its last event was written down, in ns since the epoch."""
+        last = self.events[-1].at if self.events else self.created
+        return int(datetime.fromisoformat(last).timestamp() * 1e9)
+
+    @property
     def is_in_force(self) -> bool:
         """Say whether something of it may be on the host."""
         return self.begun > 0 and self.state is not State.UNDONE

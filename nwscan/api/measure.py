@@ -13,15 +13,16 @@ from analyzer.errors import InputError, UsageError
 from analyzer.model.addresses import format_mac
 from analyzer.report.store import from_document
 from nwscan import kept
-from nwscan.config import DEFAULT_SNAPLEN, KEEP_DAYS, KEEP_OCTETS, Settings, default_duration_s
+from nwscan.config import DEFAULT_SNAPLEN, KEEP_DAYS, Settings, default_duration_s
 from nwscan.worker import parent
-from nwscan.worker.messages import Analyze, Candidate, Candidates, Capture, CardCapture, Measured, Progress
+from nwscan.worker.messages import Analyze, Candidate, Candidates, Measured, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from analyzer.model.identity import GuestIdentity
     from analyzer.report.report import Report
+    from nwscan.api.ring_files import Rotation
 
 
 _CANDIDATES_SHOWN: Final = 10
@@ -39,6 +40,10 @@ class CaptureOptions:
     write: Path | None = None
     keep_frames: bool = True
     keep_days: float = KEEP_DAYS
+    rotation: Rotation | None = None
+    """Files one after the other behind ``write``; None for one file (``-`` is standard output)."""
+    everything: bool = False
+    """Cards that get a tap during the capture are captured, too."""
 
 
 class Watcher(Protocol):
@@ -70,77 +75,30 @@ def capture(
 ) -> tuple[kept.KeptReport, ...]:
     """Capture on the tap of each card and give the reports in the same order, kept in the state folder.
 
-    Raises HostError where a tap is not there or capturing is not permitted, UsageError for a bad BPF expression.
+    A card that gets another tap meanwhile is followed to it. With ``options.everything`` the reports of cards that
+    came during the capture follow. Raises HostError where a tap is not there or capturing is not permitted, UsageError
+    for a bad BPF expression. A report that cannot be kept says so, and is given nevertheless.
     """
+    from nwscan.api.taps import Taps
+
     options, settings, watcher = options or CaptureOptions(), settings or Settings(), watcher or Unwatched()
     if options.write is not None and len(cards) > 1:
         names = ", ".join(str(card.tap) for card in cards)
         raise UsageError("one file holds the frames of one card", f"-w {options.write} for {names}", "name one card")
     kept.expire(settings.reports, options.keep_days)
-    with ExitStack() as stack:
-        folders: list[Path] = []
-        stack.callback(_remove_empty, folders)
-        wanted, descriptors = [], []
-        for card in cards:
-            folders.append(kept.new_window_folder(settings.reports, card))
-            request, some = _open_card(card, folders[-1], options, stack)
-            wanted.append(request)
-            descriptors += some
+    with Taps(options, settings) as taps:
+        request, descriptors = taps.open(cards)
         reply = parent.run(
-            Capture(tuple(wanted), options.duration_s, options.frames),
+            request,
             descriptors,
             on_started=watcher.started,
             on_progress=watcher.progress,
+            attend=taps.attend,
             stop_on_interrupt=True,
         )
         if not isinstance(reply, Measured):
             raise TypeError(reply)
-        paths = [kept.save(folder, document) for folder, document in zip(folders, reply.reports, strict=True)]
-    return tuple(
-        kept.KeptReport(path, from_document(document)) for path, document in zip(paths, reply.reports, strict=True)
-    )
-
-
-def _open_card(
-    card: GuestIdentity, folder: Path, options: CaptureOptions, stack: ExitStack
-) -> tuple[CardCapture, list[int]]:
-    """Open what the capture of one card needs; everything is closed again with ``stack``."""
-    from analyzer.capture.bpf import accept_all, compile_bpf
-    from analyzer.host.packet_socket import RingGeometry, open_packet_socket
-
-    if card.tap is None:
-        raise UsageError(f"{card.label} has no tap", hint="start the guest, or name a tap")
-    geometry = RingGeometry()
-    bpf = compile_bpf(options.bpf, options.snaplen, card.tap) if options.bpf else accept_all(options.snaplen)
-    sock = stack.enter_context(open_packet_socket(card.tap, snaplen=options.snaplen, ring=geometry, bpf=bpf))
-    descriptors = [sock.fileno()]
-    keep = folder / kept.FRAMES_NAME if options.keep_frames else None
-    for path, replace in ((keep, False), (options.write, True)):
-        if path is not None:
-            descriptor = kept.create_private(path, replace=replace)
-            stack.callback(os.close, descriptor)
-            descriptors.append(descriptor)
-    request = CardCapture(
-        card,
-        card.tap,
-        options.snaplen,
-        geometry.block_octets,
-        geometry.blocks,
-        geometry.retire_ms,
-        keep_path=str(keep) if keep else None,
-        keep_octets=KEEP_OCTETS,
-        write=options.write is not None,
-        filter=options.bpf,
-    )
-    return request, descriptors
-
-
-def _remove_empty(folders: Sequence[Path]) -> None:
-    """Leave no window folder behind that holds no report."""
-    for folder in folders:
-        if not (folder / kept.REPORT_NAME).exists():
-            (folder / kept.FRAMES_NAME).unlink(missing_ok=True)
-            folder.rmdir()
+        return tuple(kept.keep(*pair) for pair in zip(taps.folders, reply.reports, strict=False))
 
 
 def open_inputs(paths: Sequence[str], stack: ExitStack) -> tuple[tuple[str, ...], list[int]]:

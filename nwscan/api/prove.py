@@ -101,6 +101,12 @@ def attached(identity: GuestIdentity, settings: Settings) -> JournalRecord | Non
     return records[-1] if records else None
 
 
+def changed_at_ns(identity: GuestIdentity, settings: Settings) -> int:
+    """Give when nwscan last changed this guest or undid a change, in ns since the epoch; 0 where it never did."""
+    records = Journal(settings.journal).read().records
+    return max((record.touched_at_ns for record in records if record.plan.guest == identity.uuid), default=0)
+
+
 def _profile(identity: GuestIdentity, settings: Settings) -> str:
     """Give the profile of what was applied to this guest last, else ``mac``: by that all else is guarded."""
     records = Journal(settings.journal).in_force(identity.uuid) if identity.uuid else ()

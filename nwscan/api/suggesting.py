@@ -19,7 +19,7 @@ from nwscan import kept
 from nwscan.api.identify import cards_of
 from nwscan.api.measure import CaptureOptions, Unwatched, Watcher, analyze, open_inputs
 from nwscan.api.planning import make_plan, read_library
-from nwscan.api.prove import attached, capture_metered
+from nwscan.api.prove import attached, capture_metered, changed_at_ns
 from nwscan.config import FRESH_S, Settings
 from nwscan.worker import parent
 from nwscan.worker.messages import Predict, Predicted
@@ -162,7 +162,9 @@ def _fresh(card: GuestCard, settings: Settings) -> kept.KeptReport | None:
     if latest is None or not kept.is_fresh(latest, FRESH_S) or latest.report.identity.tap != card.identity.tap:
         return None
     has_baseline = card.filterref is None or latest.meter is not None
-    return latest if has_baseline and not attached(card.identity, settings) else None
+    starts_ns = [window.start_ns or 0 for window in latest.report.windows]
+    is_untouched = min(starts_ns) > changed_at_ns(card.identity, settings)
+    return latest if has_baseline and is_untouched and not attached(card.identity, settings) else None
 
 
 def _propose(card: GuestCard, window: kept.KeptReport, library: Mapping[str, Filter], wish: Wish) -> Proposal:
