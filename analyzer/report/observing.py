@@ -5,6 +5,7 @@ What lives here: the counting. What must not: what the counts mean (split.py). P
 
 from __future__ import annotations
 
+import itertools
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING, Final
 
@@ -146,6 +147,7 @@ class Observer:
     def _hear(self, batch: FrameBatch, network: NetworkBatch, is_sent: Mask) -> None:
         """Follow the memberships that the frames tell."""
         rows = np.flatnonzero((network.service == Service.IGMP) | (network.service == Service.MLD))
+        told: list[tuple[U64, U8, I64]] = []
         for start in range(0, len(rows), _FRAMES_AT_ONCE):
             some = rows[start : start + _FRAMES_AT_ONCE]
             groups: U64 = np.zeros(len(some) * EVENTS_PER_FRAME, np.uint64)
@@ -166,7 +168,19 @@ class Observer:
                 column(events),
                 column(event_rows),
             )
-            self._follow(groups[:count], events[:count], batch.raw.ts_ns[event_rows[:count]])
+            kept = np.flatnonzero(self._may_keep(groups[:count]))
+            told.append((groups[kept], events[kept], batch.raw.ts_ns[event_rows[kept]]))
+        if told:
+            groups, events, ts_ns = (np.concatenate(column) for column in zip(*told, strict=True))
+            self._follow(groups, events, ts_ns)
+
+    def _may_keep(self, groups: U64) -> Mask:
+        """Say which groups need be looked at: beyond the largest kept none would stay."""
+        if len(self._memberships) < MEMBERSHIPS_KEPT:
+            return np.ones(len(groups), np.bool_)
+        found: Mask = groups <= self._memberships[-1].group
+        self._more_groups |= not found.all()
+        return found
 
     def _follow(self, groups: U64, events: U8, ts_ns: I64) -> None:
         told = [
@@ -190,19 +204,32 @@ class Observer:
         for version, high, low, at in found:
             if not len(at):
                 continue
-            pairs, which, frames = np.unique(
-                np.stack((high, low), axis=1), axis=0, return_inverse=True, return_counts=True
-            )
-            if len(pairs) > ADDRESSES_KEPT:
-                self._more_addresses = True
+            is_kept = self._may_stay(version, high, low)
+            order = np.flatnonzero(is_kept)[np.lexsort((low[is_kept], high[is_kept]))]
+            is_new = np.ones(len(order), np.bool_)
+            is_new[1:] = (low[order[1:]] != low[order[:-1]]) | (high[order[1:]] != high[order[:-1]])
+            starts = np.flatnonzero(is_new)
+            self._more_addresses |= len(starts) > ADDRESSES_KEPT
             rows = []
-            for k, (upper, lower) in enumerate(pairs[:ADDRESSES_KEPT].tolist()):
-                times = ts_ns[at[which.reshape(-1) == k]]
-                address = SeenAddress(version, upper << 64 | lower, int(frames[k]), int(times.min()), int(times.max()))
-                rows.append(address)
+            for start, stop in itertools.pairwise([*starts[: ADDRESSES_KEPT + 1].tolist(), len(order)]):
+                times = ts_ns[at[order[start:stop]]]
+                value = int(high[order[start]]) << 64 | int(low[order[start]])
+                rows.append(SeenAddress(version, value, stop - start, int(times.min()), int(times.max())))
             merged, more = merge_addresses((*self._addresses, *rows))
             self._addresses = merged
             self._more_addresses |= more
+
+    def _may_stay(self, version: int, high: U64, low: U64) -> Mask:
+        """Say which addresses need be looked at: beyond the largest kept none would stay."""
+        if len(self._addresses) < ADDRESSES_KEPT:
+            return np.ones(len(high), np.bool_)
+        last = self._addresses[-1]
+        upper, lower = divmod(last.value, 2**64)
+        found: Mask = (high < upper) | ((high == upper) & (low <= lower))
+        if version != last.version:
+            found = np.full(len(high), version < last.version)
+        self._more_addresses |= not found.all()
+        return found
 
     def finish(self) -> Observed:
         """Give what was seen."""

@@ -5,7 +5,7 @@ What must not live here: the description itself (analyzer/classify/description.p
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from analyzer.model.classes import CLASS_COUNT, FrameClass
 from analyzer.report.findings import SAMPLES_KEPT, Sample, merge_samples
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from analyzer.model.frames import I64, U8, FrameBatch
 
 _LATEST: Final = 2**63 - 1
@@ -36,16 +38,16 @@ class SampleKeeper:
             self._offer(batch, kind, rows[classes[rows] == kind])
 
     def _offer(self, batch: FrameBatch, kind: int, rows: I64) -> None:
-        columns = batch.raw.ts_ns[rows], batch.src[rows], batch.dst[rows], batch.octets[rows]
         kept = self._kept[kind]
-        taken: set[_Key] = set()
-        for k in np.lexsort(columns[::-1]).tolist():
+        if len(kept) == SAMPLES_KEPT:
+            rows = rows[comes_before(batch, rows, max(kept))]
+        columns = batch.raw.ts_ns[rows], batch.src[rows], batch.dst[rows], batch.octets[rows]
+        order = np.lexsort(columns[::-1])
+        is_new = np.ones(len(order), np.bool_)
+        is_new[1:] = np.any([column[order[1:]] != column[order[:-1]] for column in columns], axis=0)
+        for k in order[is_new][:SAMPLES_KEPT].tolist():
             ts_ns, src, dst, octets = (int(column[k]) for column in columns)
-            key = ts_ns, src, dst, octets
-            if len(taken) == SAMPLES_KEPT and key not in taken:
-                break
-            taken.add(key)
-            kept.setdefault(key, head_of(batch, int(rows[k])))
+            kept.setdefault((ts_ns, src, dst, octets), head_of(batch, int(rows[k])))
         for key in sorted(kept)[SAMPLES_KEPT:]:
             del kept[key]
         if len(kept) == SAMPLES_KEPT:
@@ -58,6 +60,17 @@ class SampleKeeper:
             for kind in FrameClass
             for (ts_ns, src, dst, octets), head in self._kept[kind].items()
         )
+
+
+def comes_before(batch: FrameBatch, rows: I64, key: _Key) -> npt.NDArray[np.bool_]:
+    """Say which rows come before ``key`` in the order of time, MACs and octets."""
+    found: npt.NDArray[np.bool_] = np.zeros(len(rows), np.bool_)
+    is_same = np.ones(len(rows), np.bool_)
+    columns: tuple[npt.NDArray[Any], ...] = (batch.raw.ts_ns, batch.src, batch.dst, batch.octets)
+    for column, value in zip(columns, key, strict=True):
+        found |= is_same & (column[rows] < value)
+        is_same &= column[rows] == value
+    return found
 
 
 def head_of(batch: FrameBatch, row: int) -> bytes:

@@ -300,6 +300,20 @@ FRAMES = [
 ]
 
 
+def test_samples_of_frames_all_of_one_time_are_the_same_wherever_they_are_cut() -> None:
+    frames = [bytes(to_group(f"01:00:5e:00:01:{low:02x}")) for low in (*range(20, 0, -1), *range(20))]
+    identity = GuestIdentity((parse_mac(GUEST),), Provenance.LIBVIRT_XML)
+    samples = []
+    for cut in range(0, len(frames), 7):
+        builder = ReportBuilder(identity, DirectionSource.SOURCE_MAC)
+        for part in (raw_frames(frames[:cut]), raw_frames(frames[cut:])):
+            batch = decode(replace(part, ts_ns=part.ts_ns * 0))
+            builder.add(batch, Classifier(identity, DirectionSource.SOURCE_MAC).classify(batch))
+        samples.append(builder.finish(()).samples)
+    assert {one.dst & 0xFF for one in samples[0]} == set(range(8))
+    assert all(one == samples[0] for one in samples)
+
+
 @pytest.mark.parametrize("cut", range(len(FRAMES) + 1))
 def test_where_a_capture_is_cut_does_not_matter(monkeypatch: pytest.MonkeyPatch, cut: int) -> None:
     for module in (bounds, observing):
