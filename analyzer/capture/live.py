@@ -45,7 +45,8 @@ class LiveSource:
     """A FrameSource over a tap. The window begins when it is made; frames from before (and after its end) are left out.
 
     At the end it waits for the ring to hand over its last block, so that every frame of the window is there. A tap that
-    goes away ends the window in good order, with the reason in ``stopped_early``.
+    goes away ends the window in good order, with the reason in ``stopped_early``. With ``idle_s`` 0 it never waits, for
+    whoever serves several taps.
     """
 
     identity: GuestIdentity | None = None
@@ -151,6 +152,9 @@ class LiveSource:
             left_s = deadline_s - time.monotonic()
             if left_s <= 0:
                 return
+            if self._idle_s == 0:
+                yield self._nothing()
+                continue
             if any(events & ~select.POLLIN for _, events in poll.poll(math.ceil(left_s * 1000))):
                 time.sleep(self._ring.retire_s / 2)  # a tap that is gone or down wakes us at once
 

@@ -34,6 +34,13 @@ _LARGEST_BLOCK_OCTETS: Final = (1 << 18) + 256
 _NANOSECONDS: Final = 9
 """if_tsresol: 10**-9 seconds."""
 
+_ADDRESSES_OCTETS: Final = 12
+_TAG_OCTETS: Final = 4
+_FRAME_OCTETS: Final = 44
+"""What an enhanced packet block takes beside the frame: header, epb_flags, end of options, trailer."""
+_GSO_OCTETS: Final = 28
+"""The comment that holds a GSO size."""
+
 _RECEPTION: Final[U8] = np.zeros(CLASS_COUNT, np.uint8)
 _RECEPTION[FrameClass.UNICAST_TO_GUEST] = 1
 _RECEPTION[FrameClass.MULTICAST] = 2
@@ -46,7 +53,8 @@ class PcapngWriter:
 
     ``snaplen`` cuts frames (0: not at all); with ``limit_octets`` the file never grows beyond it, and ``full`` says
     that frames were left out. ``has_direction`` says in the file that directions are as seen from the tap. A reader
-    restores ``identity`` from it. Raises HostError where writing fails.
+    restores ``identity`` from it. Raises HostError where writing fails; ``octets``, ``frames_written`` and ``sha256``
+    are then of the blocks that were written whole, so that cutting the file to ``octets`` repairs it.
     """
 
     def __init__(
@@ -98,13 +106,22 @@ class PcapngWriter:
             count = self._encode(raw, wanted, reception, room)
             used = int(state[pcapng_encode.USED])
             self._put(self._chunk[:used])
+            self.frames_written += count
             if self._room is not None:
                 self._room -= used
             self.full = state[pcapng_encode.ROW] < n and used == 0
             state[pcapng_encode.USED] = 0
             written += count
-        self.frames_written += written
         return written
+
+    def sizes(self, raw: RawFrames) -> I64:
+        """Give the octets that each of the n frames of ``raw`` takes in the file, int64[n]."""
+        tagged = (raw.tag != 0) & (raw.captured >= _ADDRESSES_OCTETS)
+        kept: I64 = raw.captured.astype(np.int64) + np.where(tagged, _TAG_OCTETS, 0)
+        if self._snaplen:
+            kept = np.minimum(kept, self._snaplen)
+        blocks_octets: I64 = (kept + 3) // 4 * 4 + _FRAME_OCTETS
+        return blocks_octets + np.where(raw.gso_size != 0, _GSO_OCTETS, 0)
 
     def finish(self, frames_lost: int | None, window_ns: tuple[int, int] | None = None) -> None:
         """Write the statistics of the interface and flush.
@@ -145,14 +162,14 @@ class PcapngWriter:
         )
 
     def _put(self, octets: bytes | memoryview) -> None:
-        self._digest.update(octets)
-        self.octets += len(octets)
         rest = memoryview(octets)
         try:
             while rest:
                 rest = rest[self._file.write(rest) or 0 :]
         except OSError as error:
             raise _cannot_write(error) from error
+        self._digest.update(octets)
+        self.octets += len(octets)
 
 
 def _cannot_write(error: OSError) -> HostError:

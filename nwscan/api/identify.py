@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
-from analyzer.errors import NwscanError, UsageError
+from analyzer.errors import HostError, NwscanError, UsageError
 from analyzer.host.guests import LibvirtReader
+from analyzer.host.tap_address import guessed_guest_mac, tap_address
+from analyzer.model.identity import GuestIdentity, Provenance
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +40,31 @@ def all_cards(settings: Settings, *, running: bool) -> tuple[GuestCard, ...]:
     """Give every card of the host; with ``running`` those that have a tap now."""
     with LibvirtReader(settings.uri) as libvirt:
         return tuple(card for card in libvirt.cards() if not running or card.identity.tap)
+
+
+def taps_and_expression(words: Sequence[str], settings: Settings) -> tuple[tuple[GuestIdentity, ...], str | None]:
+    """Split ``TARGET... [BPF]`` into who is captured and the expression, also where libvirt does not answer.
+
+    Then the words that are taps by libvirt's convention stand for the guests that their addresses tell: guesses, marked
+    as such. Raises HostError where the first word names nothing.
+    """
+    try:
+        with LibvirtReader(settings.uri):
+            pass
+    except HostError:
+        guesses = list(itertools.takewhile(lambda card: card is not None, map(guess_of_tap, words)))
+        if not guesses:
+            raise
+        return tuple(card for card in guesses if card is not None), " ".join(words[len(guesses) :]) or None
+    cards, expression = targets_and_expression(words, settings)
+    return tuple(card.identity for card in cards), expression
+
+
+def guess_of_tap(tap: str) -> GuestIdentity | None:
+    """Give the guest that the address of a tap tells, None where there is no such tap or it tells nothing."""
+    address = tap_address(tap)
+    mac = None if address is None else guessed_guest_mac(address)
+    return None if mac is None else GuestIdentity((mac,), Provenance.GUESS, tap=tap)
 
 
 def targets_and_expression(words: Sequence[str], settings: Settings) -> tuple[tuple[GuestCard, ...], str | None]:

@@ -9,12 +9,14 @@ import click
 
 from analyzer.errors import UsageError
 from nwscan.cli.options import autostop, check_output, identity_from, output_format, settings_of, whose
+from nwscan.cli.ring_options import check_ring, ring_files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from analyzer.model.identity import GuestIdentity
     from analyzer.report.report import Report
+    from nwscan.api.ring_files import Rotation
     from nwscan.config import Settings
 
 
@@ -27,8 +29,13 @@ if TYPE_CHECKING:
     "-s", "snaplen", type=click.IntRange(64, 262144), default=128, metavar="OCTETS", help="Octets kept per frame [128]."
 )
 @click.option(
-    "-w", "write", type=click.Path(path_type=Path), metavar="FILE.pcapng", help="Write the frames to a file, too."
+    "-w",
+    "write",
+    type=click.Path(path_type=Path),
+    metavar="FILE.pcapng",
+    help="Write the frames to a file, too; - is standard output, and the report goes to standard error.",
 )
+@ring_files
 @click.option(
     "-o", "output", type=click.Path(path_type=Path), metavar="REPORT.json", help="Write the report to a file, too."
 )
@@ -51,6 +58,7 @@ def capture(
     frames: int | None,
     snaplen: int,
     write: Path | None,
+    rotation: Rotation | None,
     output: Path | None,
     macs: tuple[str, ...],
     ips: tuple[str, ...],
@@ -69,12 +77,15 @@ def capture(
     settings = settings_of(context)
     cards, bpf = _cards(targets, settings, identity_from(macs, ips), everything=everything)
     _check_output(output, len(cards))
-    options = measure.CaptureOptions(duration_s, frames, snaplen, bpf, write, not no_keep, keep_days)
+    check_ring(write, rotation)
+    options = measure.CaptureOptions(
+        duration_s, frames, snaplen, bpf, write, not no_keep, keep_days, rotation, everything
+    )
     with capture_progress(", ".join(str(card.tap) for card in cards), duration_s) as watcher:
         kept = measure.capture(cards, options, settings=settings, watcher=watcher)
     reports = [one.report for one in kept]
     _write(output, reports)
-    show(reports, shape)
+    show(reports, shape, stderr=write == Path("-"))
     return 0
 
 
@@ -131,8 +142,7 @@ def _cards(
         from dataclasses import replace
 
         return (replace(told, tap=targets[0]),), " ".join(targets[1:]) or None
-    cards, expression = identify.targets_and_expression(targets, settings)
-    return tuple(card.identity for card in cards), expression
+    return identify.taps_and_expression(targets, settings)
 
 
 def _check_output(path: Path | None, reports: int) -> None:
@@ -151,19 +161,19 @@ def _write(path: Path | None, reports: Sequence[Report]) -> None:
     write_private(path, encode(reports[0]) + b"\n")
 
 
-def show(reports: Sequence[Report], shape: str) -> None:
+def show(reports: Sequence[Report], shape: str, *, stderr: bool = False) -> None:
     """Print reports as tables, JSON lines or CSV."""
     if shape == "json":
         from analyzer.report.store import encode
 
         for report in reports:
-            click.echo(encode(report).decode())
+            click.echo(encode(report).decode(), err=stderr)
     elif shape == "csv":
         from nwscan.render.csv import reports_csv
 
-        click.echo(reports_csv(reports), nl=False)
+        click.echo(reports_csv(reports), nl=False, err=stderr)
     else:
         from nwscan.render.report import print_report
 
         for report in reports:
-            print_report(report)
+            print_report(report, stderr=stderr)

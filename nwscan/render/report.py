@@ -50,9 +50,9 @@ def report_headline(report: Report) -> str:
     return f"{who} sees {percent(share)} traffic that is not its own{rate}"
 
 
-def print_report(report: Report) -> None:
+def print_report(report: Report, *, stderr: bool = False) -> None:
     """Print one report."""
-    out = console()
+    out = console(stderr=stderr)
     out.print(headline(report_headline(report)))
     out.print(table(("class", ">frames", ">share", ">octets", ">rate"), _class_rows(report)))
     if report.talkers.entries:
@@ -113,6 +113,9 @@ def _remarks(report: Report) -> Iterator[str]:
     if lost:
         yield f"The kernel dropped {count(lost)} frames: these counts are too low. Capture fewer taps at once."
     for window in report.windows:
+        if lost and len(report.windows) > 1:
+            told = "an unknown number" if window.frames_lost is None else count(window.frames_lost)
+            yield f"{window.source}: {told} of them, beside {count(window.frames_seen)} frames seen."
         if window.stopped_early:
             yield f"{window.source} ended early: {window.stopped_early}"
     if report.direction_source == "source_mac":
@@ -122,7 +125,7 @@ def _remarks(report: Report) -> Iterator[str]:
         shown = _listed(seen)
         yield f"The guest also sends from {shown}: seen in traffic, not trusted; --also-mac counts one as its own."
     yield from _observed_remarks(report)
-    if report.identity.source == "guess":
+    if report.identity.source == "guess" and report.direction_source != "packet_type":  # a tap's note says how
         yield "Whose traffic this is was guessed: the one MAC that both sends and receives."
     if report.frames_file is not None:
         yield f"Frames kept in {report.frames_file.path} ({percent(report.frames_file.covers)} of the window)."

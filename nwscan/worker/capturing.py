@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import select
 import socket
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, BinaryIO, Final, cast
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
 from analyzer.capture.live import LiveSource, StopRules
-from analyzer.capture.pcapng_writer import PcapngWriter
 from analyzer.errors import HostError
 from analyzer.host.packet_socket import PacketRing, RingGeometry
 from analyzer.model.classes import DirectionSource
@@ -17,12 +16,13 @@ from analyzer.model.frames import CaptureInterface
 from analyzer.pipeline import Measurement
 from analyzer.report.report import FramesFile
 from analyzer.report.store import encode
-from nwscan.worker.messages import Measured, Progress, Started
+from nwscan.worker.messages import Measured, NeedFile, NewCard, NewTap, Progress, Started, Stop
+from nwscan.worker.writing import FrameFiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from analyzer.model.frames import U8, FrameBatch
+    from analyzer.model.frames import RawFrames
     from analyzer.model.window import CaptureWindow
     from nwscan.worker.child import Link
     from nwscan.worker.messages import Capture, CardCapture
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 KEPT_SNAPLEN: Final = 128
 """Octets of each frame that are kept beside a report: all headers that a filter can look at."""
 
-_TICK_MS: Final = 50
+_TICK_S: Final = 0.05
 """How long the loop sleeps at the most while nothing arrives: bounds how late a stop rule acts."""
 
 _TURN_BATCHES: Final = 64
@@ -40,109 +40,215 @@ _MAKE_ROOM: Final = "make room, or write elsewhere"
 _MAKE_ROOM_TO_KEEP: Final = "make room, name another folder with --state, or keep no frames with --no-keep"
 
 
-class _FrameWriter:
-    """A consumer that writes what it is shown to a capture file."""
+class _Tap:
+    """One tap of a card, as long as it is there."""
 
-    def __init__(
-        self, wanted: CardCapture, descriptor: int, snaplen: int, limit_octets: int | None, name: str, hint: str
-    ) -> None:
-        self._name, self._hint = name, hint
-        self._file = cast("BinaryIO", os.fdopen(descriptor, "wb"))
-        interface = CaptureInterface(name=wanted.tap, snaplen=snaplen, filter=wanted.filter)
-        self.pcapng = PcapngWriter(self._file, interface, wanted.identity, snaplen=snaplen, limit_octets=limit_octets)
-
-    def add(self, batch: FrameBatch, classes: U8) -> None:
-        with self._named():
-            self.pcapng.write(batch.raw, classes)
-
-    def finish(self, window: CaptureWindow) -> None:
-        start_ns, end_ns = window.start_ns, window.end_ns
-        with self._named():
-            self.pcapng.finish(window.frames_lost, None if start_ns is None or end_ns is None else (start_ns, end_ns))
-            self._file.flush()
-            self._file.close()
-
-    @contextmanager
-    def _named(self) -> Iterator[None]:
-        """Say in an error which file it is about: it is known by its descriptor alone."""
-        try:
-            yield
-        except HostError as error:
-            raise HostError(error.what, self._name, self._hint) from error
+    def __init__(self, source: LiveSource) -> None:
+        self.source = source
+        self.batches: Iterator[RawFrames] = source.batches()
 
 
 class _Card:
-    """One card being captured; takes its descriptors off the front of the list."""
+    """One card being captured, on one tap after the other; takes its descriptors off the front of the list."""
 
-    def __init__(self, wanted: CardCapture, descriptors: Iterator[int], stop: StopRules) -> None:
+    def __init__(
+        self, number: int, wanted: CardCapture, descriptors: Iterator[int], stop: StopRules, link: Link
+    ) -> None:
         self.wanted = wanted
-        geometry = RingGeometry(wanted.block_octets, wanted.blocks, wanted.retire_ms)
-        ring = PacketRing(socket.socket(fileno=next(descriptors)), geometry)
-        self.source = LiveSource(ring, wanted.tap, wanted.snaplen, stop, idle_s=0.0)
-        self._batches = self.source.batches()
-        self._kept = (
-            None
-            if wanted.keep_path is None
-            else _FrameWriter(
-                wanted, next(descriptors), KEPT_SNAPLEN, wanted.keep_octets, wanted.keep_path, _MAKE_ROOM_TO_KEEP
+        self.taps: list[_Tap] = []
+        self._number, self._link = number, link
+        self._stop = stop
+        self._deadline_s = None if stop.duration_s is None else time.monotonic() + stop.duration_s
+        self._is_stopped = False
+        self._windows: list[CaptureWindow] = []
+        self.add_tap(wanted.tap, next(descriptors))
+        self._kept = None
+        if wanted.keep_path is not None:
+            self._kept = FrameFiles(
+                next(descriptors),
+                wanted.identity,
+                CaptureInterface(name=wanted.tap, snaplen=KEPT_SNAPLEN, filter=wanted.filter),
+                name=wanted.keep_path,
+                hint=_MAKE_ROOM_TO_KEEP,
+                lost=self.lost,
+                limit_octets=wanted.keep_octets,
             )
-        )
-        self._written = (
-            _FrameWriter(wanted, next(descriptors), wanted.snaplen, None, f"-w for {wanted.tap}", _MAKE_ROOM)
-            if wanted.write
-            else None
-        )
-        self._writers = tuple(writer for writer in (self._kept, self._written) if writer is not None)
-        self.measurement = Measurement(wanted.identity, DirectionSource.PACKET_TYPE, consumers=self._writers)
+        self._written = None
+        if wanted.write:
+            self._written = FrameFiles(
+                next(descriptors),
+                wanted.identity,
+                CaptureInterface(name=wanted.tap, snaplen=wanted.snaplen, filter=wanted.filter),
+                name=wanted.write_name,
+                hint=_MAKE_ROOM,
+                lost=self.lost,
+                rules=wanted.rotation,
+                ask=None if wanted.rotation is None else self._next_file,
+            )
+        self._files = tuple(files for files in (self._kept, self._written) if files is not None)
+        self.measurement = Measurement(wanted.identity, DirectionSource.PACKET_TYPE, consumers=self._files)
 
-    def turn(self) -> bool:
-        """Measure what is ready and give False where the window has ended."""
+    def add_tap(self, tap: str, descriptor: int) -> _Tap | None:
+        """Go on, on a tap whose socket is handed over; gives None where the card's window has ended already."""
+        wanted, sock = self.wanted, socket.socket(fileno=descriptor)
+        if self._is_stopped or self._left_s() == 0 or self._left_frames() == 0:
+            sock.close()
+            return None
+        ring = PacketRing(sock, RingGeometry(wanted.block_octets, wanted.blocks, wanted.retire_ms))
+        is_first = not self.taps and not self._windows
+        rules = self._stop if is_first else StopRules(self._left_s(), self._left_frames())
+        added = _Tap(LiveSource(ring, tap, wanted.snaplen, rules, idle_s=0.0))
+        self.taps.append(added)
+        return added
+
+    def turn(self, tap: _Tap) -> bool:
+        """Measure what is ready on one tap and give False where its window has ended."""
         for _ in range(_TURN_BATCHES):
-            raw = next(self._batches, None)
+            raw = next(tap.batches, None)
             if raw is None:
+                self._windows.append(tap.source.window())
+                self.taps.remove(tap)
                 return False
             if len(raw) == 0:
                 return True
             self.measurement.add(raw)
         return True
 
+    def tick(self) -> bool:
+        """Do what is due though nothing arrives, and give False where the card's window has ended."""
+        if self._written is not None:
+            self._written.tick()
+            if self._written.ends_capture:
+                self.stop()
+        return bool(self.taps) or not (self._is_stopped or self._left_s() == 0 or self._left_frames() == 0)
+
+    def stop(self) -> None:
+        """End the card's window now."""
+        self._is_stopped = True
+        for tap in self.taps:
+            tap.source.request_stop()
+
+    def lost(self) -> int:
+        """Give the frames that the kernel has dropped so far."""
+        windows = (*self._windows, *(tap.source.window() for tap in self.taps))
+        return sum(window.frames_lost or 0 for window in windows)
+
     def finish(self) -> bytes:
         """Close the files and give the report as a document."""
-        window = self.source.window()
-        for writer in self._writers:
-            writer.finish(window)
-        kept = None
-        if self._kept is not None and self.wanted.keep_path is not None:
-            pcapng = self._kept.pcapng
-            covers = pcapng.frames_written / window.frames_seen if window.frames_seen else 1.0
-            kept = FramesFile(self.wanted.keep_path, pcapng.sha256, covers)
-        self.source.close()
-        return encode(self.measurement.finish((window,), frames_file=kept))
+        windows = sorted(self._windows, key=lambda window: window.start_ns or 0)
+        for files in self._files:
+            files.finish(windows[0].start_ns if windows else None, windows[-1].end_ns if windows else None)
+        kept, seen = None, sum(window.frames_seen for window in windows)
+        if self._kept is not None and self._kept.is_headed and self.wanted.keep_path is not None:
+            covers = self._kept.frames_written / seen if seen else 1.0
+            kept = FramesFile(self.wanted.keep_path, self._kept.pcapng.sha256, covers)
+        notes = (*self.wanted.notes, *(files.note for files in self._files if files.note is not None))
+        return encode(self.measurement.finish(tuple(windows), frames_file=kept, notes=notes))
+
+    def _left_s(self) -> float | None:
+        return None if self._deadline_s is None else max(0.0, self._deadline_s - time.monotonic())
+
+    def _left_frames(self) -> int | None:
+        if self._stop.frames is None or not self._windows:
+            return self._stop.frames
+        return max(0, self._stop.frames - self.measurement.frames)
+
+    def _next_file(self, start_ns: int, by_time: bool) -> int:  # noqa: FBT001 - as AskForFile
+        answer, descriptors = self._link.ask(NeedFile(self._number, start_ns, by_time))
+        if answer.error is not None or not descriptors:
+            raise HostError(answer.error or "there is no file to go on with", self.wanted.write_name)
+        return descriptors[0]
+
+
+class _Capturing:
+    """All cards of a request, and who of them has something ready."""
+
+    def __init__(self, request: Capture, descriptors: list[int], link: Link) -> None:
+        self._stop = StopRules(request.duration_s, request.frames)
+        self._link = link
+        self._poller = select.poll()
+        self._poller.register(link, select.POLLIN)
+        self._cards: list[_Card] = []
+        self._by_descriptor: dict[int, tuple[_Card, _Tap]] = {}
+        self._waits_for_cards = request.more
+        self._is_stopped = False
+        self._end_s = None if request.duration_s is None else time.monotonic() + request.duration_s
+        pending = iter(descriptors)
+        for wanted in request.cards:
+            self._add(wanted, pending, self._stop)
+
+    def run(self) -> Measured:
+        """Capture until every card's window has ended."""
+        self._link.tell(Started())
+        running, look_s = self._cards, 0.0
+        while running or self._may_come():
+            ready = {descriptor for descriptor, _ in self._poller.poll(_TICK_S * 1000)}
+            if time.monotonic() >= look_s:  # stop rules, and taps that are gone or have nothing
+                look_s = time.monotonic() + _TICK_S
+                ready |= set(self._by_descriptor)
+            for descriptor in ready & self._by_descriptor.keys():
+                card, tap = self._by_descriptor[descriptor]
+                if not card.turn(tap):
+                    self._drop(descriptor, tap)
+            self._link.tell_progress(self._progress)
+            self._hear()
+            running = [card for card in self._cards if card.tick()]
+        return Measured(tuple(card.finish() for card in self._cards))
+
+    def _may_come(self) -> bool:
+        """Say whether a card that is not here yet may still be measured."""
+        return (
+            self._waits_for_cards
+            and not self._is_stopped
+            and self._stop.frames is None
+            and (self._end_s is None or time.monotonic() < self._end_s)
+        )
+
+    def _hear(self) -> None:
+        """Do what the parent says."""
+        for request, descriptors in self._link.incoming():
+            match request:
+                case Stop():
+                    self._is_stopped = True
+                    for card in self._cards:
+                        card.stop()
+                case NewTap():
+                    card = self._cards[request.card]
+                    added = card.add_tap(request.tap, descriptors[0])
+                    if added is not None:
+                        self._register(card, added)
+                case NewCard():
+                    left_s = None if self._end_s is None else max(0.001, self._end_s - time.monotonic())
+                    self._add(request.card, iter(descriptors), replace(self._stop, duration_s=left_s))
+                case _:
+                    raise ConnectionResetError
+
+    def _add(self, wanted: CardCapture, descriptors: Iterator[int], stop: StopRules) -> None:
+        card = _Card(len(self._cards), wanted, descriptors, stop, self._link)
+        self._cards.append(card)
+        if self._is_stopped:
+            card.stop()
+        for tap in card.taps:
+            self._register(card, tap)
+
+    def _register(self, card: _Card, tap: _Tap) -> None:
+        self._poller.register(tap.source, select.POLLIN)
+        self._by_descriptor[tap.source.fileno()] = card, tap
+
+    def _drop(self, descriptor: int, tap: _Tap) -> None:
+        self._poller.unregister(descriptor)
+        del self._by_descriptor[descriptor]
+        tap.source.close()
+
+    def _progress(self) -> Progress:
+        counts = [card.measurement.class_frames() for card in self._cards]
+        frames = sum(card.measurement.frames for card in self._cards)
+        return Progress(frames, tuple(map(sum, zip(*counts, strict=True))), sum(card.lost() for card in self._cards))
 
 
 def capture(request: Capture, descriptors: list[int], link: Link) -> Measured:
-    """Capture on every card of the request until its stop rule holds, a Stop comes, or its tap goes."""
-    stop = StopRules(request.duration_s, request.frames)
-    pending = iter(descriptors)
-    cards = [_Card(wanted, pending, stop) for wanted in request.cards]
-    poller = select.poll()
-    poller.register(link, select.POLLIN)
-    for card in cards:
-        poller.register(card.source, select.POLLIN)
-    link.tell(Started())
-    running = list(cards)
-    while running:
-        poller.poll(_TICK_MS)
-        for card in [card for card in running if not card.turn()]:
-            poller.unregister(card.source)
-            running.remove(card)
-        if link.progress(lambda: _progress(cards)):
-            for card in running:
-                card.source.request_stop()
-    return Measured(tuple(card.finish() for card in cards))
+    """Capture on every card of the request until its stop rule holds or a Stop comes.
 
-
-def _progress(cards: list[_Card]) -> Progress:
-    per_class = [sum(counts) for counts in zip(*(card.measurement.class_frames() for card in cards), strict=True)]
-    lost = sum(card.source.window().frames_lost or 0 for card in cards)
-    return Progress(sum(card.measurement.frames for card in cards), tuple(per_class), lost)
+    A card whose tap goes is waited for: it may get another one.
+    """
+    return _Capturing(request, descriptors, link).run()

@@ -15,10 +15,24 @@ from typing import TYPE_CHECKING, Final
 
 from analyzer.errors import NwscanError
 from nwscan.worker.channel import Channel
-from nwscan.worker.messages import Analyze, Capture, Failed, Predict, Progress, Reply, Request, Stop
+from nwscan.worker.messages import (
+    Analyze,
+    Capture,
+    Failed,
+    File,
+    NewCard,
+    NewTap,
+    Predict,
+    Progress,
+    Reply,
+    Request,
+    Stop,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from nwscan.worker.messages import NeedFile
 
 _TELL_EVERY_S: Final = 0.2
 
@@ -29,6 +43,7 @@ class Link:
     def __init__(self, channel: Channel[Request]) -> None:
         self._channel = channel
         self._told_s = 0.0
+        self._backlog: list[tuple[Request, list[int]]] = []
 
     def fileno(self) -> int:
         """Give the descriptor to poll for a Stop."""
@@ -40,21 +55,42 @@ class Link:
 
     def progress(self, make: Callable[[], Progress]) -> bool:
         """Tell the progress if it is time to; give True where the parent wants the end (or is gone)."""
+        return self.tell_progress(make) and self.stop_wanted()
+
+    def tell_progress(self, make: Callable[[], Progress]) -> bool:
+        """Tell the progress and give True if it is time to."""
         now_s = time.monotonic()
         if now_s - self._told_s < _TELL_EVERY_S:
             return False
         self._told_s = now_s
         self.tell(make())
-        return self.stop_wanted()
+        return True
 
     def stop_wanted(self) -> bool:
         """Say whether a Stop has come, without waiting for one. A parent that is gone raises ConnectionError."""
-        if not select.select([self._channel], [], [], 0)[0]:
-            return False
+        return any(isinstance(request, Stop) for request, _ in self.incoming())
+
+    def incoming(self) -> list[tuple[Request, list[int]]]:
+        """Give what has come, with its descriptors, without waiting. A parent that is gone raises ConnectionError."""
+        came, self._backlog = self._backlog, []
+        while select.select([self._channel], [], [], 0)[0]:
+            came.append(self._receive())
+        return came
+
+    def ask(self, question: NeedFile) -> tuple[File, list[int]]:
+        """Ask the parent for a file and wait for it; what else comes meanwhile is kept for ``incoming``."""
+        self.tell(question)
+        while True:
+            answer, descriptors = self._receive()
+            if isinstance(answer, File):
+                return answer, descriptors
+            self._backlog.append((answer, descriptors))
+
+    def _receive(self) -> tuple[Request, list[int]]:
         received = self._channel.receive()
         if received is None:
             raise ConnectionResetError
-        return isinstance(received[0], Stop)
+        return received
 
 
 def _carry_out(request: Request, descriptors: list[int], link: Link) -> Reply:
@@ -72,7 +108,7 @@ def _carry_out(request: Request, descriptors: list[int], link: Link) -> Reply:
             from nwscan.worker.predicting import predict
 
             return predict(request, descriptors, link)
-        case Stop():
+        case Stop() | NewTap() | NewCard() | File():  # nothing is asked that these could belong to
             raise ConnectionResetError
 
 

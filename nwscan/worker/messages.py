@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
+from analyzer.capture.rotation import RotationRules
 from analyzer.model.identity import GuestIdentity
 
 
@@ -24,7 +25,12 @@ class CardCapture(msgspec.Struct, frozen=True):
     """Where the headers are kept, as the report is to say; None keeps none (and no descriptor is sent)."""
     keep_octets: int = 0
     write: bool = False
+    write_name: str = ""
+    """What notes call the ``-w`` file."""
+    rotation: RotationRules | None = None
     filter: str | None = None
+    notes: tuple[str, ...] = ()
+    """What the report is to say of how the capture was asked for."""
 
 
 class Capture(msgspec.Struct, frozen=True, tag=True):
@@ -33,6 +39,35 @@ class Capture(msgspec.Struct, frozen=True, tag=True):
     cards: tuple[CardCapture, ...]
     duration_s: float | None
     frames: int | None
+    more: bool = False
+    """Whether further cards may come (NewCard), so that the end of these is not the end."""
+
+
+class NewTap(msgspec.Struct, frozen=True, tag=True):
+    """A card has got another tap: go on there. Descriptor: its packet socket, of the card's geometry."""
+
+    card: int
+    tap: str
+
+
+class NewCard(msgspec.Struct, frozen=True, tag=True):
+    """One more card to capture, with its descriptors; its report comes behind those of the cards before."""
+
+    card: CardCapture
+
+
+class NeedFile(msgspec.Struct, frozen=True, tag=True):
+    """The worker waits for the next ``-w`` file, which begins at ``start_ns``; ``by_time``: time ended the last."""
+
+    card: int
+    start_ns: int
+    by_time: bool
+
+
+class File(msgspec.Struct, frozen=True, tag=True):
+    """The answer to NeedFile. Descriptor: the file; none where ``error`` says why there is none."""
+
+    error: str | None = None
 
 
 class Analyze(msgspec.Struct, frozen=True, tag=True):
@@ -133,5 +168,5 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     exit_code: int
 
 
-Request = Capture | Analyze | Predict | Stop
-Reply = Started | Progress | Measured | Candidates | Predicted | Failed
+Request = Capture | NewTap | NewCard | File | Analyze | Predict | Stop
+Reply = Started | Progress | NeedFile | Measured | Candidates | Predicted | Failed

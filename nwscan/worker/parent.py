@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from analyzer.errors import HostError, error_for
 from nwscan.worker.channel import Channel
-from nwscan.worker.messages import Failed, Progress, Reply, Request, Started, Stop
+from nwscan.worker.messages import Failed, NeedFile, Progress, Reply, Request, Started, Stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -34,6 +34,8 @@ class Worker:
         self.channel = channel
         self.process = process
         self._complaints = complaints
+        self._is_sending = False
+        self._is_stop_due = False
 
     def ask(self, request: Request, descriptors: Sequence[int]) -> None:
         """Hand over the request. Raises HostError where the worker died before it took it."""
@@ -41,6 +43,22 @@ class Worker:
             self.channel.send(request, descriptors)
         except ConnectionError as error:
             raise self._death() from error
+
+    def send(self, request: Request, descriptors: Sequence[int] = ()) -> None:
+        """Send what belongs to the request; a ``stop`` meanwhile, in a signal handler, goes behind it.
+
+        A worker that is gone, or done, does not matter here: ``next_reply`` tells.
+        """
+        self._is_sending = True
+        try:
+            self.channel.send(request, descriptors)
+        except ConnectionError:
+            return
+        finally:
+            self._is_sending = False
+        if self._is_stop_due:
+            self._is_stop_due = False
+            self.stop()
 
     def next_reply(self) -> Reply:
         """Wait for the next reply. Raises the error that the worker met, or HostError where the worker died."""
@@ -57,6 +75,9 @@ class Worker:
 
     def stop(self) -> None:
         """Ask for the end of the measurement; the result follows as usual."""
+        if self._is_sending:
+            self._is_stop_due = True
+            return
         try:
             self.channel.send(Stop())
         except OSError:
@@ -136,12 +157,13 @@ def run(
     *,
     on_started: Callable[[], None] = lambda: None,
     on_progress: Callable[[Progress], None] = lambda _: None,
+    attend: Callable[[Worker, Progress | NeedFile], None] = lambda _worker, _reply: None,
     stop_on_interrupt: bool = False,
 ) -> Reply:
     """Have a worker carry out ``request`` and give its result (Measured, Candidates or Predicted).
 
     With ``stop_on_interrupt`` the first Ctrl-C ends the measurement normally; a second one gives up. Raises what the
-    worker raised, HostError where it died.
+    worker raised, HostError where it died. ``attend`` answers what the worker needs, and sends it what is new.
     """
     with measuring_worker() as worker:
         worker.ask(request, descriptors)
@@ -153,5 +175,8 @@ def run(
                         on_started()
                     case Progress():
                         on_progress(reply)
+                        attend(worker, reply)
+                    case NeedFile():
+                        attend(worker, reply)
                     case _:
                         return reply

@@ -1,0 +1,182 @@
+"""What a capture needs of the host: sockets on taps, folders and files, opened here and handed to the worker."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Final, Self
+
+from analyzer.errors import HostError, NwscanError, UsageError
+from analyzer.model.addresses import format_mac
+from analyzer.model.identity import Provenance
+from nwscan import kept
+from nwscan.api import identify
+from nwscan.api.ring_files import STANDARD_OUTPUT, RingFiles, standard_output
+from nwscan.api.tap_watch import TapWatch
+from nwscan.config import KEEP_OCTETS
+from nwscan.worker.messages import Capture, CardCapture, NeedFile, NewCard, NewTap
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from analyzer.host.packet_socket import RingGeometry
+    from analyzer.model.identity import GuestIdentity
+    from nwscan.api.measure import CaptureOptions
+    from nwscan.config import Settings
+    from nwscan.worker.messages import Progress
+    from nwscan.worker.parent import Worker
+
+_RINGS_OCTETS: Final = 256 << 20
+"""Kernel memory of all rings together, as long as each has its least."""
+_RING_OCTETS: Final = 2 << 20, 32 << 20
+_LARGE_BLOCK_OCTETS: Final = 1 << 19
+_SMALL_BLOCK_OCTETS: Final = 1 << 17
+_RETIRE_MS: Final = 20, 80
+"""How long a block waits to be filled, for few taps and for many: many are emptied less often, and more at once."""
+_FEW_TAPS: Final = 8
+
+
+def geometry_for(taps: int) -> RingGeometry:
+    """Give the ring of each of so many taps: 32 MiB for a few of them, never less than 2 MiB."""
+    from analyzer.host.packet_socket import RingGeometry
+
+    least, most = _RING_OCTETS
+    octets = min(most, max(least, _RINGS_OCTETS // max(1, taps)))
+    is_few = taps <= _FEW_TAPS
+    block = _LARGE_BLOCK_OCTETS if is_few else _SMALL_BLOCK_OCTETS
+    return RingGeometry(block, octets // block, _RETIRE_MS[0] if is_few else _RETIRE_MS[1])
+
+
+class Taps:
+    """The cards of one capture, what is open for them, and what comes and goes meanwhile."""
+
+    def __init__(self, options: CaptureOptions, settings: Settings) -> None:
+        self.folders: list[Path] = []
+        self._options, self._settings = options, settings
+        self._stack = ExitStack()
+        self._requests: list[CardCapture] = []
+        self._ring: RingFiles | None = None
+        self._watch: TapWatch | None = None
+
+    def __enter__(self) -> Self:
+        self._stack.callback(_remove_empty, self.folders)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def open(self, cards: Sequence[GuestIdentity]) -> tuple[Capture, list[int]]:
+        """Open what the capture of these cards needs; it is closed again at the end of the with block."""
+        descriptors: list[int] = []
+        for card in cards:
+            descriptors += self._open_card(card, geometry_for(len(cards)), self._stack)
+        everything = self._options.everything
+        self._watch = TapWatch(cards, self._lookup, everything=everything)
+        return Capture(tuple(self._requests), self._options.duration_s, self._options.frames, everything), descriptors
+
+    def attend(self, worker: Worker, told: Progress | NeedFile) -> None:
+        """Answer what the worker needs, and hand it the taps that are new."""
+        if isinstance(told, NeedFile):
+            if self._ring is not None:
+                self._ring.answer(worker, told)
+            return
+        for place, card in self._watch.changes() if self._watch is not None else ():
+            try:
+                if place is None:
+                    self._add(worker, card)
+                else:
+                    self._follow(worker, place, card)
+            except NwscanError:  # it went away again
+                continue
+
+    def _lookup(self) -> Iterable[GuestIdentity]:
+        return (card.identity for card in identify.all_cards(self._settings, running=True))
+
+    def _add(self, worker: Worker, card: GuestIdentity) -> None:
+        cards, folders = len(self._requests), len(self.folders)
+        try:
+            with ExitStack() as stack:
+                descriptors = self._open_card(card, geometry_for(cards + 1), stack)
+                worker.send(NewCard(self._requests[-1]), descriptors)
+        except NwscanError:
+            _remove_empty(self.folders[folders:])
+            del self.folders[folders:], self._requests[cards:]
+            raise
+
+    def _follow(self, worker: Worker, place: int, card: GuestIdentity) -> None:
+        from analyzer.host.packet_socket import RingGeometry
+
+        wanted = self._requests[place]
+        with self._open_socket(card, RingGeometry(wanted.block_octets, wanted.blocks, wanted.retire_ms)) as sock:
+            worker.send(NewTap(place, card.tap or ""), [sock.fileno()])
+
+    def _open_socket(self, card: GuestIdentity, geometry: RingGeometry) -> socket.socket:
+        from analyzer.capture.bpf import accept_all, compile_bpf
+        from analyzer.host.packet_socket import open_packet_socket
+
+        if card.tap is None:
+            raise UsageError(f"{card.label} has no tap", hint="start the guest, or name a tap")
+        bpf, snaplen = self._options.bpf, self._options.snaplen
+        program = compile_bpf(bpf, snaplen, card.tap) if bpf else accept_all(snaplen)
+        return open_packet_socket(card.tap, snaplen=snaplen, ring=geometry, bpf=program)
+
+    def _open_card(self, card: GuestIdentity, geometry: RingGeometry, stack: ExitStack) -> list[int]:
+        options = self._options
+        descriptors = [stack.enter_context(self._open_socket(card, geometry)).fileno()]
+        self.folders.append(kept.new_window_folder(self._settings.reports, card))
+        keep = self.folders[-1] / kept.FRAMES_NAME if options.keep_frames else None
+        files = [] if keep is None else [kept.create_private(keep)]
+        for descriptor in files:
+            stack.callback(os.close, descriptor)
+        descriptors += files
+        is_written = options.write is not None and not self._requests
+        if is_written:
+            written = self._open_written()
+            stack.callback(os.close, written)
+            descriptors.append(written)
+        request = CardCapture(
+            card,
+            card.tap or "",
+            options.snaplen,
+            geometry.block_octets,
+            geometry.blocks,
+            geometry.retire_ms,
+            keep_path=str(keep) if keep else None,
+            keep_octets=KEEP_OCTETS,
+            write=is_written,
+            write_name=f"-w {options.write}",
+            rotation=options.rotation.rules if options.rotation is not None else None,
+            filter=options.bpf,
+            notes=_notes(card),
+        )
+        self._requests.append(request)
+        return descriptors
+
+    def _open_written(self) -> int:
+        path, rotation = self._options.write, self._options.rotation
+        if path is None:
+            raise HostError("there is no file to write to", "-w")
+        if path == STANDARD_OUTPUT:
+            return standard_output()
+        if rotation is None:
+            return kept.create_private(path, replace=True)
+        self._ring = RingFiles(path, rotation)
+        return self._ring.open_next(time.time_ns(), by_time=True)
+
+
+def _notes(card: GuestIdentity) -> tuple[str, ...]:
+    if card.source is not Provenance.GUESS:
+        return ()
+    mac = format_mac(card.macs[0])
+    return (f"libvirt does not answer: the MAC {mac} is a guess from the address of {card.tap}; name it with --mac.",)
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    """Leave no window folder behind that holds no report."""
+    for folder in folders:
+        if not (folder / kept.REPORT_NAME).exists():
+            (folder / kept.FRAMES_NAME).unlink(missing_ok=True)
+            folder.rmdir()
