@@ -51,8 +51,10 @@ class FileProgress:
         return None if self.rules.duration_s is None else self.start_ns + int(self.rules.duration_s * 1e9)
 
     def is_full(self) -> bool:
-        """Say whether size or frames end the file."""
+        """Say whether size or frames end the file; never before it holds a frame, however long its header is."""
         octets, frames = self.rules.octets, self.rules.frames
+        if not self.frames:
+            return False
         return (octets is not None and self.octets >= octets) or (frames is not None and self.frames >= frames)
 
     def is_past(self, ts_ns: int) -> bool:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from analyzer.capture.pcapng_writer import PcapngWriter
 from analyzer.errors import HostError
@@ -226,3 +228,14 @@ def test_an_identity_too_long_for_an_option_keeps_its_macs() -> None:
     identity = source_of(file.getvalue()).identity
     assert identity is not None
     assert (identity.macs, identity.groups) == (IDENTITY.macs, ())
+
+
+@given(st.integers(0, 200), st.integers(14, 120), st.sampled_from([0, 0x81000001]), st.sampled_from([0, 1448]))
+def test_sizes_are_what_frames_take(snaplen: int, octets: int, tag: int, gso_size: int) -> None:
+    raw = replace(
+        raw_frames(*some_frames(3, octets)), tag=np.full(3, tag, np.uint32), gso_size=np.full(3, gso_size, np.uint16)
+    )
+    writer = PcapngWriter(io.BytesIO(), CaptureInterface(), None, snaplen)
+    before = writer.octets
+    writer.write(raw, None)
+    assert writer.octets - before == writer.sizes(raw).sum()
