@@ -175,6 +175,12 @@ def _value(attribute: Attribute, text: str, notes: _Notes) -> str | None:
         notes.note(Effect.CORRECTED, f"{attribute.name}={text!r} counts as false")
     if attribute.kind is Kind.COMMENT and value.text != text:
         notes.note(Effect.CORRECTED, f"the comment is cut at {COMMENT_OCTETS} octets")
+    if attribute.kind is Kind.COMMENT and set(value.text) & set("\n\r\t"):
+        notes.note(
+            Effect.MISLEADS,
+            "line breaks and tabs in the comment are written as such: they become spaces when libvirtd starts again",
+            "write spaces",
+        )
     return value.text
 
 

@@ -50,6 +50,7 @@ def said(value: Filter) -> str:
         (Filter("f", chain="foo"), "rejected: chain 'foo' is neither root"),
         (Filter("f", chain="mac-" + "x" * 12), "rejected: chain name"),
         (Filter("f", chain="root", priority=1001), "rejected: chain priority 1001"),
+        (one("mac", ("comment", "a\nb")), "misleads: line breaks and tabs in the comment"),
         (Filter("f", chain="mac", priority=0), "becomes -800 when libvirtd starts again"),
     ],
 )
