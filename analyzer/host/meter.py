@@ -108,7 +108,12 @@ class Meter:
         """Put the table in; it counts from here on."""
         if self._nft is not None:
             raise HostError("the meter is already counting", f"nft table bridge {self.table}", "use one meter a window")
-        nft = NftContext()
+        try:
+            nft = NftContext()
+        except HostError as error:
+            raise HostError(
+                f"cannot put the meter in: {error.what}", f"nft table bridge {self.table}", error.hint
+            ) from error
         try:
             nft.run(self._commands)
         except NftRefusedError as error:

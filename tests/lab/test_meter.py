@@ -253,7 +253,8 @@ if "fork" in sys.argv and os.fork() == 0:
     time.sleep(600)
 if "program" in sys.argv:
     print(subprocess.Popen(["sleep", "600"], close_fds=False, stdout=subprocess.DEVNULL).pid)
-print(meter.table, flush=True)
+sys.stdout.flush()
+os.write(1, f"{meter.table}\\n".encode())  # in one piece: the child writes to the same pipe
 time.sleep(600)
 """
 
