@@ -106,7 +106,7 @@ def trees(draw: st.DrawFn, protocols: tuple[str, ...] = LAYER2) -> tuple[Filter,
     library: dict[str, Filter] = {}
     for chain, priority in zip(chains, priorities, strict=False):
         entries: list[Rule | FilterRef] = list(draw(st.lists(rules(protocols), max_size=8)))
-        if library and draw(st.booleans()):
+        if bool(library) and draw(st.booleans()):
             entries.append(FilterRef(next(iter(library))))
         library[f"child-{chain}"] = Filter(f"child-{chain}", chain=chain, priority=priority, entries=tuple(entries))
     own: list[Rule | FilterRef] = list(draw(st.lists(rules(protocols), min_size=2, max_size=14)))
