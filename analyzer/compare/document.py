@@ -24,7 +24,7 @@ def to_document(comparison: Comparison) -> dict[str, Any]:
         "schema": SCHEMA,
         "verdict": str(comparison.verdict),
         "why": comparison.why,
-        "consistent_with_effect": comparison.is_consistent,
+        "consistent_with_effect": comparison.is_consistent if comparison.passage is None else None,
         "rules": {
             "minimum_offered": MINIMUM_OFFERED,
             "delivered_limit": DELIVERED_LIMIT,

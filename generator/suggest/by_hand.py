@@ -58,7 +58,10 @@ def by_hand(
             undo.append(f"{virsh} update-device {name} before-{shlex.quote(file)} --{option}")
     elif not filter_set.attached:
         install += _edit(filter_set, f"{virsh} edit {name}")
-        undo += [f"{virsh} edit {name}", f"# take the filterref {filter_set.root.name} out again, or what was there in"]
+        undo += [
+            f"{virsh} edit {name}",
+            f"# put the filterref back that was there before, or take {filter_set.root.name} out where there was none",
+        ]
     for each in reversed(filter_set.filters):
         quoted = shlex.quote(each.name)
         earlier = (library or {}).get(each.name)

@@ -65,6 +65,15 @@ def rollback_all(settings: Settings | None = None) -> tuple[Undone, ...]:
     return undone
 
 
+def is_in_force(target: str | None, settings: Settings | None = None) -> bool:
+    """Say whether there is anything to undo on a guest (None: on any). Raises HostError for an unknown guest."""
+    settings = settings or Settings()
+    journal = Journal(settings.journal)
+    guest = None if target is None else _guest_uuid(target, journal, settings)
+    records = journal.in_force(guest) if guest else journal.read().records
+    return any(record.is_in_force for record in records)
+
+
 def status(settings: Settings | None = None) -> HostStatus:
     """Give what is intended and what is there, for every card that has a filter or a change in force."""
     settings = settings or Settings()

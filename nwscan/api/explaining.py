@@ -63,6 +63,10 @@ class LookingWatcher:
         """Tell the other one."""
         self._watcher.started()
 
+    def ended(self) -> None:
+        """Pass it on."""
+        self._watcher.ended()
+
     def progress(self, progress: Progress) -> None:
         """Look again where it is time to; a bridge that went away is no reason to end the capture."""
         self._watcher.progress(progress)

@@ -52,6 +52,9 @@ class Watcher(Protocol):
     def started(self) -> None:
         """Every source is open and counting."""
 
+    def ended(self) -> None:
+        """Every window has ended; what is left is to make the reports."""
+
     def progress(self, progress: Progress) -> None:
         """How far it is."""
 
@@ -60,6 +63,9 @@ class Unwatched:
     """Nobody is told."""
 
     def started(self) -> None:
+        """Ignore it."""
+
+    def ended(self) -> None:
         """Ignore it."""
 
     def progress(self, progress: Progress) -> None:
@@ -92,6 +98,7 @@ def capture(
             request,
             descriptors,
             on_started=watcher.started,
+            on_ended=watcher.ended,
             on_progress=watcher.progress,
             attend=taps.attend,
             stop_on_interrupt=True,

@@ -11,7 +11,7 @@ from generator.deploy.journal import Journal
 from generator.suggest.profiles import THINNED
 from nwscan import kept
 from nwscan.api.identify import cards_of
-from nwscan.api.measure import CaptureOptions, Watcher, capture
+from nwscan.api.measure import CaptureOptions, Unwatched, Watcher, capture
 from nwscan.config import Settings
 
 if TYPE_CHECKING:
@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from analyzer.compare import Comparison
+    from analyzer.host.meter import MeterReading
     from analyzer.model.identity import GuestIdentity
     from generator.deploy.journal import JournalRecord
+    from nwscan.worker.messages import Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +44,40 @@ def capture_metered(
 ) -> tuple[kept.KeptReport, ...]:
     """Capture on the cards' taps while the meter counts ahead of the filter and behind it; its counts are kept, too.
 
-    The meter counts from before the capture begins until it has ended: no captured frame is unknown to it.
+    The meter's window is the capture's, but for the moment that it takes to say that one has begun or ended.
     """
     settings = settings or Settings()
     with Meter({card.tap or "": card.macs for card in cards}) as meter:
-        reports = capture(cards, options, settings=settings, watcher=watcher)
-        readings = meter.read()
+        metered = _Metered(meter, watcher or Unwatched())
+        reports = capture(cards, options, settings=settings, watcher=metered)
+        readings = metered.readings()
     return tuple(kept.add_meter(report, readings[card.tap or ""]) for card, report in zip(cards, reports, strict=True))
+
+
+class _Metered:
+    """Reads the meter when the windows begin and end, and tells the watcher all the same."""
+
+    def __init__(self, meter: Meter, watcher: Watcher) -> None:
+        self._meter = meter
+        self._watcher = watcher
+        self._first = meter.read()
+        self._last: dict[str, MeterReading] | None = None
+
+    def started(self) -> None:
+        self._first = self._meter.read()
+        self._watcher.started()
+
+    def ended(self) -> None:
+        self._last = self._meter.read()
+        self._watcher.ended()
+
+    def progress(self, progress: Progress) -> None:
+        self._watcher.progress(progress)
+
+    def readings(self) -> dict[str, MeterReading]:
+        """Give what was counted in between, by tap."""
+        last = self._last or self._meter.read()
+        return {tap: last[tap].since(first) for tap, first in self._first.items()}
 
 
 def verify(
@@ -61,7 +90,8 @@ def verify(
 ) -> tuple[Verification, ...]:
     """Measure the cards of ``target`` again and judge each: offered and delivered, before and after.
 
-    The window before is the report ``before``, else the last kept one from before nwscan attached its filter.
+    The window before is the report ``before``, else the last kept one from before nwscan attached its filter; there is
+    none where it attached none.
     """
     settings = settings or Settings()
     identities = [card.identity for card in cards_of([target], settings)]
@@ -117,4 +147,4 @@ def _baseline(identity: GuestIdentity, named: Path | None, settings: Settings) -
     if named is not None:
         return kept.KeptReport(named, kept.load(named))
     record = attached(identity, settings)
-    return kept.latest(settings.reports, identity, before_ns=record.begun_at_ns if record else None)
+    return None if record is None else kept.latest(settings.reports, identity, before_ns=record.begun_at_ns)

@@ -145,7 +145,7 @@ def _windows(
     cards: tuple[GuestCard, ...], options: CaptureOptions, settings: Settings, watcher: Watcher | None
 ) -> tuple[kept.KeptReport, ...]:
     """Give the window of each card as it was before any change: a fresh kept one, else a new one, metered."""
-    fresh = [_fresh(card, settings) for card in cards]
+    fresh = [_fresh(card, settings, options.duration_s) for card in cards]
     known = tuple(one for one in fresh if one is not None)
     if len(known) == len(cards):
         return known
@@ -154,12 +154,19 @@ def _windows(
     )
 
 
-def _fresh(card: GuestCard, settings: Settings) -> kept.KeptReport | None:
+_SHORTER_S: Final = 0.5
+"""By how much a kept window may be shorter than the one asked for."""
+
+
+def _fresh(card: GuestCard, settings: Settings, duration_s: float | None) -> kept.KeptReport | None:
+    """Give the kept window that can stand for a new one: as long, not empty, younger than any change; else None."""
     try:
         latest = kept.latest(settings.reports, card.identity)
     except NwscanError:
         return None  # a damaged one is no reason not to measure
     if latest is None or not kept.is_fresh(latest, FRESH_S) or latest.report.identity.tap != card.identity.tap:
+        return None
+    if not latest.report.frames_seen or latest.report.duration_s < (duration_s or 0.0) - _SHORTER_S:
         return None
     has_baseline = card.filterref is None or latest.meter is not None
     starts_ns = [window.start_ns or 0 for window in latest.report.windows]

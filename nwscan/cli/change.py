@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -99,10 +100,11 @@ def suggest(
     from nwscan.api import measure, suggesting
     from nwscan.render.progress import capture_progress
 
-    settings = settings_of(context)
+    settings, began_ns = settings_of(context), time.time_ns()
     options = measure.CaptureOptions(duration_s)
     with capture_progress(guest, duration_s) as watcher:
         proposals = suggesting.suggest(guest, options, wish=wish, settings=settings, watcher=watcher)
+    _tell_of_kept(proposals.proposals, began_ns)
     _show(proposals.proposals, shape, show_xml=not apply_it)
     _write(proposals, folder, output)
     if _is_refused(proposals.proposals, force=force):
@@ -139,6 +141,15 @@ def _from_file(
     if folder is not None:
         write_filters(folder, proposal.suggestion.filter_set)
     return EXIT_REFUSED if _is_refused([proposal], force=False) else 0
+
+
+def _tell_of_kept(proposals: Sequence[Proposal], began_ns: int) -> None:
+    """Say so where nothing was measured, since a kept window was young enough."""
+    for one in proposals:
+        ends_ns = [window.end_ns or 0 for window in one.report.windows]
+        if one.before is not None and max(ends_ns, default=began_ns) < began_ns:
+            age_s = (began_ns - max(ends_ns)) / 1e9
+            click.echo(f"from the window kept {age_s:.0f} s ago: {one.before.path}", err=True)
 
 
 def _show(proposals: Sequence[Proposal], shape: str, *, show_xml: bool = True) -> None:
@@ -242,11 +253,11 @@ def rollback(context: click.Context, guest: str | None, everything: bool, yes: b
 
     if (guest is None) == (not everything):
         raise UsageError("whose change?", hint="name a guest, or give --all")
-    if not yes:
+    settings = settings_of(context)
+    if not yes and change.is_in_force(guest, settings):
         if not sys.stdin.isatty():
             raise UsageError("off a terminal nobody can be asked", "rollback", "add --yes")
         click.confirm(f"Undo what nwscan did to {guest or 'every guest'}?", abort=True, err=True)
-    settings = settings_of(context)
     undone = change.rollback_all(settings) if guest is None else change.rollback(guest, settings)
     if not undone:
         click.echo(f"nothing to undo on {guest}" if guest else "nothing to undo")

@@ -62,7 +62,7 @@ def print_status(found: HostStatus) -> None:
         f", {count(drifted)} not as intended" if drifted else ""
     )
     out.print(headline(sentence))
-    columns = ("card", "intended", "running", "next start", "kernel", "state")
+    columns = ("card", "!filter", "running", "next start", "kernel", "state")
     out.print(table(columns, [_status_row(one) for one in statuses]))
     for one in statuses:
         for line in one.drift:
@@ -72,7 +72,9 @@ def print_status(found: HostStatus) -> None:
 def _status_row(one: CardStatus) -> tuple[str, ...]:
     rules = "-" if one.rules is None else f"{one.rules} rules"
     card = f"{one.guest} {one.tap or one.mac}"
-    return card, one.intended or "-", one.live or "-", one.inactive or "-", rules, str(one.state or "-")
+    name = one.intended or one.live or one.inactive
+    there = ("-" if known is None else "yes" if known == name else known for known in (one.live, one.inactive))
+    return card, name or "-", *there, rules, str(one.state or "-")
 
 
 def print_checks(checks: Sequence[Check]) -> None:

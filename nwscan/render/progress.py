@@ -35,6 +35,10 @@ class _Bar:
         self._since_s = time.monotonic()
         self._bar.reset(self._task, told="listening")
 
+    def ended(self) -> None:
+        """Say that the reports are being made."""
+        self._bar.update(self._task, told="counting up")
+
     def progress(self, progress: Told) -> None:
         """Show frames, rate, foreign frames and loss."""
         elapsed_s = max(time.monotonic() - self._since_s, 1e-3)

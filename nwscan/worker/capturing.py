@@ -16,7 +16,7 @@ from analyzer.model.frames import CaptureInterface
 from analyzer.pipeline import Measurement
 from analyzer.report.report import FramesFile
 from analyzer.report.store import encode
-from nwscan.worker.messages import Measured, NeedFile, NewCard, NewTap, Progress, Started, Stop
+from nwscan.worker.messages import Ended, Measured, NeedFile, NewCard, NewTap, Progress, Started, Stop
 from nwscan.worker.writing import FrameFiles
 
 if TYPE_CHECKING:
@@ -193,6 +193,7 @@ class _Capturing:
             self._link.tell_progress(self._progress)
             self._hear()
             running = [card for card in self._cards if card.tick()]
+        self._link.tell(Ended())
         return Measured(tuple(card.finish() for card in self._cards))
 
     def _may_come(self) -> bool:

@@ -105,6 +105,10 @@ class Started(msgspec.Struct, frozen=True, tag=True):
     """Every source is open and counting: what happens from here on is measured."""
 
 
+class Ended(msgspec.Struct, frozen=True, tag=True):
+    """Every window has ended; the reports are being made."""
+
+
 class Progress(msgspec.Struct, frozen=True, tag=True):
     """How far it is. ``share`` is the part of the input that was read, None where that is not known."""
 
@@ -169,4 +173,4 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
 
 
 Request = Capture | NewTap | NewCard | File | Analyze | Predict | Stop
-Reply = Started | Progress | NeedFile | Measured | Candidates | Predicted | Failed
+Reply = Started | Ended | Progress | NeedFile | Measured | Candidates | Predicted | Failed

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from analyzer.errors import HostError, error_for
 from nwscan.worker.channel import Channel
-from nwscan.worker.messages import Failed, NeedFile, Progress, Reply, Request, Started, Stop
+from nwscan.worker.messages import Ended, Failed, NeedFile, Progress, Reply, Request, Started, Stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -156,6 +156,7 @@ def run(
     descriptors: Sequence[int],
     *,
     on_started: Callable[[], None] = lambda: None,
+    on_ended: Callable[[], None] = lambda: None,
     on_progress: Callable[[Progress], None] = lambda _: None,
     attend: Callable[[Worker, Progress | NeedFile], None] = lambda _worker, _reply: None,
     stop_on_interrupt: bool = False,
@@ -173,6 +174,8 @@ def run(
                 match reply:
                     case Started():
                         on_started()
+                    case Ended():
+                        on_ended()
                     case Progress():
                         on_progress(reply)
                         attend(worker, reply)

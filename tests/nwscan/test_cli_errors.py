@@ -43,7 +43,7 @@ WRONG: dict[str, tuple[int, tuple[object, ...], str]] = {
     "nobody to undo": (USAGE, ("rollback",), "whose change?"),
     "two ways to say whom": (USAGE, ("rollback", "vm1", "--all"), "whose change?"),
     "nobody to ask before applying": (USAGE, ("suggest", "--apply", "vm1"), "off a terminal nobody can be asked"),
-    "nobody to ask before undoing": (USAGE, ("rollback", "vm1"), "off a terminal nobody can be asked"),
+    "whom to undo, or all": (USAGE, ("rollback",), "whose change?"),
     "a MAC that libvirt knows": (USAGE, ("suggest", "vm1", "--mac", MAC), "libvirt knows the guest's MAC"),
     "a plan from a file": (USAGE, ("suggest", "--from", BEFORE, "-o", "plan.json"), "a plan is for a guest"),
     "a guess to suggest from": (USAGE, ("suggest", "--from", VLAN, "--guess"), "No such option '--guess'"),
