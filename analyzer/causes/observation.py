@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from analyzer.model.classes import FrameClass
 
@@ -20,14 +20,22 @@ if TYPE_CHECKING:
     from analyzer.report.report import Report
 
 
+AGE_STEP_S: Final = 1.0
+"""bridge(8) tells ages in whole seconds, rounded down: an entry is less than a second older than it says."""
+
+
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The bridge at one moment: settings, port flags and FDB, read one after the other; ``at_ns`` is the clock then."""
+    """The bridge at one moment: settings, port flags and FDB, read one after the other.
+
+    ``at_ns`` is the clock just before the FDB was read, which took ``took_ns``.
+    """
 
     at_ns: int
     bridge: BridgeState
     ports: tuple[PortState, ...]
     fdb: tuple[FdbEntry, ...]
+    took_ns: int = 0
 
     def entries(self, mac: int) -> tuple[FdbEntry, ...]:
         """Give the entries of one address (several on a bridge that knows VLANs)."""
@@ -87,10 +95,10 @@ class Observation:
     def ports_of(self, mac: int) -> tuple[str, ...]:
         """Give the ports from which an address spoke in the window: heard, or by the age of its FDB entries."""
         heard = {port for speaker, port in self.speakers or () if speaker == mac}
-        start_ns = self.looks[0].at_ns
+        start_ns = self.looks[0].at_ns + self.looks[0].took_ns
         for look in self.looks[1:]:
             for entry in look.entries(mac):
-                is_new = entry.age_s is not None and entry.age_s + _CLOCK_TICK_S < (look.at_ns - start_ns) / 1e9
+                is_new = entry.age_s is not None and entry.age_s + AGE_STEP_S < (look.at_ns - start_ns) / 1e9
                 if entry.state == "dynamic" and is_new:
                     heard.add(entry.port)
         return tuple(sorted(heard))
@@ -108,10 +116,6 @@ class Observation:
         """Give a time as seconds since the window began."""
         starts = [window.start_ns for window in self.report.windows if window.start_ns is not None]
         return (at_ns - (min(starts) if starts else self.looks[0].at_ns)) / 1e9
-
-
-_CLOCK_TICK_S = 0.05
-"""Ages are printed in whole hundredths of a second (clock_t), and a look takes a moment."""
 
 
 @dataclass(frozen=True, slots=True)

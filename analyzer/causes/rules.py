@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from analyzer.causes.observation import Destination, Observation, ports_at
+from analyzer.causes.observation import AGE_STEP_S, Destination, Observation, ports_at
 from analyzer.model.virtual_macs import virtual_kind
 
 if TYPE_CHECKING:
@@ -185,15 +185,15 @@ def _gone(each: Destination, seen: Observation) -> Finding | None:
         entry = next((one for one in _known_elsewhere(earlier, each, seen) if one.state == "dynamic"), None)
         if entry is None or later.entries(each.mac):
             continue
-        gap_s = (later.at_ns - earlier.at_ns) / 1e9
+        gap_s = (later.at_ns + later.took_ns - earlier.at_ns) / 1e9
         ageing_s = min(earlier.bridge.ageing_time_s, later.bridge.ageing_time_s)
         seen_at = f"at {seen.at_s(earlier.at_ns):.1f} s the FDB had it at {entry.port}"
         gone_at = f"at {seen.at_s(later.at_ns):.1f} s the entry was gone"
         if entry.age_s is None:
             limit = "this iproute2 tells no ages, so whether it aged out or was deleted cannot be told"
             return Finding(CauseName.UNKNOWN, Certainty.UNKNOWN, (seen_at, gone_at), port=entry.port, limit=limit)
-        aged = f", last heard {entry.age_s:.1f} s before"
-        if entry.age_s + gap_s >= ageing_s:
+        aged = f", last heard {entry.age_s:.0f} s before"
+        if entry.age_s + AGE_STEP_S + gap_s >= ageing_s:
             evidence = (seen_at + aged, f"{gone_at}; the ageing time is {ageing_s:g} s")
             return Finding(CauseName.AGED_OUT, Certainty.CERTAIN, evidence, port=entry.port)
         evidence = (seen_at + aged, f"{gone_at}, long before the ageing time of {ageing_s:g} s")

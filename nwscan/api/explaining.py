@@ -16,6 +16,7 @@ from analyzer.causes.observation import Look, Observation
 from analyzer.errors import HostError
 from analyzer.host import bridge as bridges
 from analyzer.host.guests import LibvirtReader
+from analyzer.host.meter import Meter
 from analyzer.host.speakers import Speakers
 from analyzer.model.classes import FrameClass
 from analyzer.report.store import encode
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from analyzer.host.guests import GuestCard
+    from analyzer.host.meter import MeterReading
     from analyzer.model.identity import GuestIdentity
     from nwscan.worker.messages import Progress
 
@@ -76,10 +78,11 @@ class LookingWatcher:
 
 
 def look_at(name: str) -> Look:
-    """Look at a bridge: settings and ports first, then the FDB, then the clock, so that ages are of that time."""
+    """Look at a bridge: settings and ports first, then the FDB between two looks at the clock."""
     state, ports = bridges.bridge_state(name), bridges.ports(name)
+    at_ns = time.time_ns()
     fdb = bridges.fdb(name)
-    return Look(time.time_ns(), state, ports, fdb)
+    return Look(at_ns, state, ports, fdb, max(time.time_ns() - at_ns, 0))
 
 
 def explain(
@@ -106,13 +109,17 @@ def explain(
         speakers = None
         with suppress(HostError):
             speakers = stack.enter_context(Speakers(ports))
+        # a second meter: the one of the capture is read within the window, and a frame that it missed is no mirror's
+        meter = stack.enter_context(Meter({identity.tap or "": identity.macs for identity in identities}))
         reports = capture_metered(identities, options, settings=settings, watcher=looking)
+        readings = meter.read()
         looking.look()
         heard = speakers.heard() if speakers is not None else None
     pairs = None if heard is None or heard.is_full else heard.pairs
     explained = []
     for card, identity, name, report in zip(chosen, identities, names, reports, strict=True):
-        observation = _observation(card, identity, report, tuple(looking.looks[name]), pairs, everybody)
+        reading = readings[identity.tap or ""]
+        observation = _observation(card, identity, report, tuple(looking.looks[name]), pairs, everybody, reading)
         explanation = explain_observation(observation)
         explained.append((_keep(report, explanation), explanation))
     return tuple(explained)
@@ -136,9 +143,9 @@ def _observation(
     looks: tuple[Look, ...],
     speakers: frozenset[tuple[int, str]] | None,
     everybody: Sequence[GuestCard],
+    meter: MeterReading,
 ) -> Observation:
     ports = {port.name for port in looks[-1].ports}
-    meter = report.meter
     received: dict[str, int] = {}
     with suppress(HostError):
         received = bridges.received_frames(looks[-1].bridge.name)
@@ -150,8 +157,8 @@ def _observation(
         speakers=None if speakers is None else frozenset(pair for pair in speakers if pair[1] in ports),
         cards=tuple(one.identity for one in everybody if one.identity.tap in ports),
         received=received,
-        metered_foreign=int(meter.delivered[foreign, 0]) if meter else None,
-        offered_foreign=int(meter.offered[foreign, 0]) if meter else None,
+        metered_foreign=int(meter.delivered[foreign, 0]),
+        offered_foreign=int(meter.offered[foreign, 0]),
         network=card.network,
     )
 

@@ -110,7 +110,7 @@ def test_learnt_in_the_window_is_certain() -> None:
 
 @pytest.mark.parametrize(
     ("age_s", "expected"),
-    [(299.5, CauseName.AGED_OUT), (310.0, CauseName.AGED_OUT), (298.0, CauseName.FLUSHED), (1.0, CauseName.FLUSHED)],
+    [(298.0, CauseName.AGED_OUT), (310.0, CauseName.AGED_OUT), (297.0, CauseName.FLUSHED), (1.0, CauseName.FLUSHED)],
 )
 def test_an_entry_that_goes_is_of_age_or_was_deleted(age_s: float, expected: CauseName) -> None:
     seen = observe(look(-0.5, entry(age_s=age_s - 1)), look(0.5, entry(age_s=age_s)), look(1.5), look(10.5))
@@ -354,3 +354,11 @@ def test_the_document_for_people_names_every_cause_and_holds_every_rule() -> Non
     text = DOCUMENT.read_text(encoding="utf-8")
     assert re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE) == [str(name) for name in CauseName]
     assert all(rule.holds in text and rule.source in text for rule in RULES)
+
+
+def test_an_age_in_whole_seconds_is_no_word_spoken_in_the_window() -> None:
+    before, after = entry(age_s=0), entry(age_s=10)
+    assert observe(look(0, before), look(10.9, after), speakers=None).ports_of(HOST) == ()
+    assert observe(look(0, before), look(11.1, after), speakers=None).ports_of(HOST) == (UPLINK,)
+    slow = replace(look(0, before), took_ns=S)
+    assert observe(slow, look(11.1, after), speakers=None).ports_of(HOST) == ()
