@@ -130,6 +130,9 @@ class _Meter(msgspec.Struct, frozen=True):
 
 def add_meter(report: KeptReport, reading: MeterReading) -> KeptReport:
     """Keep the meter's counts beside a report, and give it."""
+    if not report.path.is_file():
+        folder = report.path.parent
+        raise HostError("the window could not be kept", str(folder), "make room, or name another folder with --state")
     sides = (tuple((int(row[0]), int(row[1])) for row in side) for side in (reading.offered, reading.delivered))
     write_private(report.path.with_name(METER_NAME), msgspec.json.encode(_Meter(*sides)))
     return report

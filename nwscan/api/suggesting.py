@@ -12,6 +12,7 @@ from analyzer.errors import HostError, NwscanError, UsageError
 from analyzer.host.guests import GuestCard, LibvirtReader
 from generator.evaluate.prediction import from_document
 from generator.nwfilter.xml import write_filter
+from generator.suggest.by_hand import by_hand
 from generator.suggest.profiles import card_identity, profile_filters
 from generator.suggest.suggestion import Suggestion, filters_to_predict, interface_variables
 from generator.suggest.suggestion import suggest as suggest_filter
@@ -205,15 +206,16 @@ def _evidence(proposals: Sequence[Proposal]) -> tuple[str, ...]:
     return tuple(str(one.before.path) for one in proposals if one.before is not None)
 
 
-def write_filters(folder: Path, filters: FilterSet) -> tuple[Path, ...]:
-    """Write each filter as NAME.xml into the folder, for ``virsh nwfilter-define``; gives the paths, children first."""
+def write_filters(folder: Path, suggestion: Suggestion) -> tuple[Path, ...]:
+    """Write what the suggestion's commands for virsh name: the filters, and the card's XML with them and as it was.
+
+    Gives the paths, in the order of use.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise HostError(f"cannot make the folder: {error.strerror}", str(folder), "name another one") from error
-    paths = []
-    for each in filters.filters:
-        path = folder / f"{each.name}.xml"
-        kept.write_private(path, write_filter(each).encode())
-        paths.append(path)
-    return tuple(paths)
+    recipe = by_hand(suggestion.filter_set, suggestion.identity.name, card=suggestion.card)
+    for name, text in recipe.files:
+        kept.write_private(folder / name, text.encode())
+    return tuple(folder / name for name, _ in recipe.files)
