@@ -20,11 +20,13 @@ from nwscan.cli.options import (
     settings_of,
     whose,
 )
+from nwscan.render.text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from analyzer.model.identity import GuestIdentity
+    from generator.deploy.plan import Plan
     from generator.deploy.transaction import Undone
     from nwscan.api.measure import CaptureOptions
     from nwscan.api.prove import Verification
@@ -139,7 +141,7 @@ def _from_file(
         proposal = suggest_from_file(source, identity, wish=wish, captured_on=captured_on, watcher=watcher)
     _show([proposal], shape)
     if folder is not None:
-        write_filters(folder, proposal.suggestion.filter_set)
+        write_filters(folder, proposal.suggestion)
     return EXIT_REFUSED if _is_refused([proposal], force=False) else 0
 
 
@@ -149,7 +151,7 @@ def _tell_of_kept(proposals: Sequence[Proposal], began_ns: int) -> None:
         ends_ns = [window.end_ns or 0 for window in one.report.windows]
         if one.before is not None and max(ends_ns, default=began_ns) < began_ns:
             age_s = (began_ns - max(ends_ns)) / 1e9
-            click.echo(f"from the window kept {age_s:.0f} s ago: {one.before.path}", err=True)
+            click.echo(f"from the window kept {age_s:.0f} s ago: {visible(str(one.before.path))}", err=True)
 
 
 def _show(proposals: Sequence[Proposal], shape: str, *, show_xml: bool = True) -> None:
@@ -174,7 +176,7 @@ def _write(proposals: Proposals, folder: Path | None, output: Path | None) -> No
 
     if folder is not None:
         for one in proposals.proposals:
-            write_filters(folder, one.suggestion.filter_set)
+            write_filters(folder, one.suggestion)
     if output is not None:
         write_private(output, encode(proposals.plan))
 
@@ -186,7 +188,7 @@ def _is_refused(proposals: Sequence[Proposal], *, force: bool) -> bool:
 
 def _next_step(proposals: Proposals, shape: str) -> None:
     if shape == "table" and proposals.plan.steps:
-        click.echo(f"To put it in: nwscan suggest --apply {_quoted(proposals.plan.name)}")
+        click.echo(f"To put it in: nwscan suggest --apply {_typed(proposals.plan)}")
 
 
 def _apply(
@@ -201,13 +203,15 @@ def _apply(
 
     plan = proposals.plan
     if not plan.steps:
-        click.echo(f"{guest} has this filter already; nwscan verify {_quoted(guest)} measures what it does", err=True)
+        click.echo(
+            f"{visible(guest)} has this filter already; nwscan verify {_typed(plan)} measures what it does", err=True
+        )
     else:
         print_plan(plan, stderr=shape == "json")
         if not yes:
             click.confirm("Put it in?", abort=True, err=True)
         change.apply(plan, settings)
-        click.echo(f"applied to {plan.name}; measuring again", err=True)
+        click.echo(f"applied to {visible(plan.name)}; measuring again", err=True)
     cards = [one.card.identity for one in proposals.proposals if one.card is not None]
     with capture_progress(guest, options.duration_s) as watcher:
         after = prove.capture_metered(cards, options, settings=settings, watcher=watcher)
@@ -216,11 +220,11 @@ def _apply(
         for one, later in zip(proposals.proposals, after, strict=True)
     ]
     show_verifications(verifications, shape)
-    return _settle(plan.name, verifications, settings, exit_code(verifications), yes=yes, stderr=shape == "json")
+    return _settle(plan, verifications, settings, exit_code(verifications), yes=yes, stderr=shape == "json")
 
 
 def _settle(
-    name: str, verifications: Sequence[Verification], settings: Settings, code: int, *, yes: bool, stderr: bool
+    plan: Plan, verifications: Sequence[Verification], settings: Settings, code: int, *, yes: bool, stderr: bool
 ) -> int:
     """Keep what is effective, undo what is harmful, leave the rest to a person."""
     from analyzer.compare import Verdict
@@ -229,16 +233,16 @@ def _settle(
     harmful = [one for one in verifications if one.comparison.verdict is Verdict.HARMFUL]
     keep = code == 0 and (yes or click.confirm("Keep it?", default=True, err=True))
     if harmful or (code == 0 and not keep):
-        undone = change.rollback(name, settings, "harmful" if harmful else "not kept")
+        undone = change.rollback(plan.guest, settings, "harmful" if harmful else "not kept")
         show_undone(undone, stderr=stderr)
         if harmful:
             raise RolledBackError(
                 f"the filter did harm and was rolled back: {harmful[0].comparison.why}",
-                name,
+                plan.name,
                 "see what it dropped: nwscan suggest (without --apply); count more MACs as its own with --also-mac",
             )
         return 0
-    click.echo(f"To undo it: nwscan rollback {_quoted(name)}", err=stderr)
+    click.echo(f"To undo it: nwscan rollback {_typed(plan)}", err=stderr)
     return code
 
 
@@ -257,25 +261,24 @@ def rollback(context: click.Context, guest: str | None, everything: bool, yes: b
     if not yes and change.is_in_force(guest, settings):
         if not sys.stdin.isatty():
             raise UsageError("off a terminal nobody can be asked", "rollback", "add --yes")
-        click.confirm(f"Undo what nwscan did to {guest or 'every guest'}?", abort=True, err=True)
+        click.confirm(f"Undo what nwscan did to {visible(guest or 'every guest')}?", abort=True, err=True)
     undone = change.rollback_all(settings) if guest is None else change.rollback(guest, settings)
     if not undone:
-        click.echo(f"nothing to undo on {guest}" if guest else "nothing to undo")
+        click.echo(f"nothing to undo on {visible(guest)}" if guest else "nothing to undo")
     show_undone(undone)
     return 0
 
 
 def show_undone(undone: Sequence[Undone], *, stderr: bool = False) -> None:
     """Print what was undone."""
-    from nwscan.render.text import visible
-
     for one in undone:
         for line in one.lines or ("nothing of it was there any more",):
             click.echo(visible(line), err=stderr)
         click.echo(f"undone: the change of {one.record.created} on {visible(one.record.plan.name)}", err=stderr)
 
 
-def _quoted(name: str) -> str:
+def _typed(plan: Plan) -> str:
+    """Give the plan's guest as a person types it in a shell: by its uuid where its name does not print."""
     import shlex
 
-    return shlex.quote(name)
+    return shlex.quote(plan.name) if plan.name.isprintable() else plan.guest
