@@ -1,132 +1,105 @@
-"""What a guest lives by goes on behind the filter, and a filter that was there before goes on acting."""
+"""What a guest needs of its network works through the filter, from cold: nobody knows anybody when it begins."""
 
 from __future__ import annotations
 
-import shlex
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.lab import layout
-from tests.lab.domain import interface_xml
 from tests.lab.schedule import Schedule
+from tests.lab.test_host_doors import rules
+from tests.lab.test_main_job_filter import suggest_and_apply
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
+    from tests.lab.guest import Guest
+    from tests.lab.host import Host
     from tests.lab.lab import Lab
-    from tests.lab.nwscan_run import Ended, Nwscan
+    from tests.lab.nwscan_run import Nwscan
 
-VM1 = layout.GUESTS["vm1"]
-HOSTA = layout.HOSTS["hosta"]
-TRAFFIC = Schedule(foreign=60_000, own=24_000, multicast=6_000, broadcast=3_600, rate_fps=800)
-WINDOW_S = 2.2
-
-
-def apply_filter(lab: Lab, nwscan: Nwscan, code: int = 0) -> Ended:
-    with lab.sending(TRAFFIC):
-        return nwscan.run("suggest", "--apply", VM1.name, "--yes", code=code, duration_s=WINDOW_S)
-
-
-def attach(lab: Lab, filterref: str, *scopes: str) -> None:
-    """Give vm1's card this filterref, or none."""
-    lab.write(f"{layout.ROOT}/card.xml", interface_xml(VM1.mac, filterref=filterref))
-    lab.run(["virsh", "update-device", VM1.name, f"{layout.ROOT}/card.xml", *scopes], check=True)
-
-
-@contextmanager
-def clean_traffic(lab: Lab, ip: str | None) -> Iterator[None]:
-    """libvirt's clean-traffic on vm1's card, live and for the next start, while the with block runs."""
-    parameter = f"<parameter name='IP' value='{ip}'/>" if ip else ""
-    attach(lab, f"<filterref filter='clean-traffic'>{parameter}</filterref>", "--live", "--config")
-    try:
-        yield
-    finally:
-        attach(lab, "", "--live", "--config")
+FOREIGN = 50
+DROP = "-j DROP"
 
 
 @pytest.fixture
-def filtered(lab: Lab, nwscan: Nwscan) -> Iterator[Lab]:
-    """The lab with vm1 behind its filter."""
-    apply_filter(lab, nwscan)
-    yield lab
-    nwscan.run("rollback", VM1.name, "--yes")
+def filtered(lab: Lab, nwscan: Nwscan) -> Iterator[Guest]:
+    """vm1 behind the filter that nwscan suggested and applied; in the end the filter proves that it was there."""
+    suggest_and_apply(lab, nwscan)
+    guest = lab.guest("vm1")
+    yield guest
+    before = dropped(lab, guest)
+    lab.send(Schedule(foreign=FOREIGN))
+    assert dropped(lab, guest) - before == FOREIGN
+    nwscan.run("rollback", guest.name, "--yes")
 
 
-def test_what_a_guest_lives_by_works_through_the_filter(filtered: Lab) -> None:
-    host, guest = filtered.host("hosta"), filtered.guest("vm1")
+def dropped(lab: Lab, guest: Guest) -> int:
+    """Frames that the last rule of the filter has dropped."""
+    (rule,) = (rule for rule in rules(lab, guest.tap).rules if rule.text == DROP)
+    assert rule.packets is not None
+    return rule.packets
+
+
+def make_cold(lab: Lab, guest: Guest, host: Host) -> None:
+    """Let neither know the other's MAC."""
+    lab.settle()
     host.forget_neighbours()
-    guest.shell("ip neigh flush all 2>/dev/null; true")
-    assert host.ping(VM1.ipv4) == 3  # ARP from cold, then echo
-    assert host.echo_tcp(VM1.ipv4, "through the filter") == "through the filter"
-    host.enable_ipv6()
-    guest.enable_ipv6()
-    try:
-        host.forget_neighbours()
-        assert host.ping(VM1.ipv6) == 3  # neighbour discovery from cold
-    finally:
-        guest.disable_ipv6()
-        host.disable_ipv6()
-    with host.dhcp_server():
-        assert (guest.request_lease() or "").startswith("192.0.2.")
+    guest.shell("ip neigh flush dev eth0; ip -6 neigh flush dev eth0")
+    for known in (host.run("ip", "neigh", "show").stdout, guest.shell("ip neigh show dev eth0")):
+        assert [line for line in known.splitlines() if "lladdr" in line] == []
 
 
-def test_a_filter_that_was_there_goes_on_acting(lab: Lab, nwscan: Nwscan) -> None:
-    with clean_traffic(lab, VM1.ipv4):
-        keeps_clean_traffic(lab, nwscan)
+def answers(guest: Guest, target: str) -> str:
+    """What ping in the guest says of three echo requests."""
+    return guest.try_shell(f"ping -c 3 -i 0.2 -w 10 {target}")[1]
 
 
-def keeps_clean_traffic(lab: Lab, nwscan: Nwscan) -> None:
-    guest = lab.guest("vm1")
-    before = guest.domain_xml(), guest.domain_xml(inactive=True)
-    apply_filter(lab, nwscan)
-    rules = lab.run(["ebtables-save"]).stdout
-    assert "O-vnet0-mac-nwscan" in rules
-    assert "I-vnet0-ipv4-ip" in rules  # no-ip-spoofing of clean-traffic
+def test_arp_from_cold_ping_and_tcp(lab: Lab, filtered: Guest) -> None:
     host = lab.host("hosta")
-    assert host.ping(VM1.ipv4) == 3
-    spoofed = "192.0.2.199"
-    guest.shell(f"ip address add {spoofed}/24 dev eth0")
+    make_cold(lab, filtered, host)
+    assert host.ping(filtered.address.ipv4) == 3
+    make_cold(lab, filtered, host)
+    assert "3 packets received" in answers(filtered, host.address.ipv4)
+    make_cold(lab, filtered, host)
+    text = "through the filter " * 5000
+    assert host.echo_tcp(filtered.address.ipv4, text) == text
+    assert filtered.address.mac in host.run("ip", "neigh", "show", filtered.address.ipv4).stdout
+
+
+def test_ipv6_neighbour_discovery_from_cold_and_ping(lab: Lab, filtered: Guest) -> None:
+    host = lab.host("hosta")
+    host.enable_ipv6()
+    filtered.enable_ipv6()
     try:
-        code, _ = guest.try_shell(f"ping -c 1 -W 1 -I {spoofed} {HOSTA.ipv4}")
+        make_cold(lab, filtered, host)
+        assert host.ping(filtered.address.ipv6) == 3
+        make_cold(lab, filtered, host)
+        assert "3 packets received" in answers(filtered, host.address.ipv6)
+        assert filtered.address.mac in host.run("ip", "-6", "neigh", "show", filtered.address.ipv6).stdout
     finally:
-        guest.shell(f"ip address del {spoofed}/24 dev eth0")
-    assert code != 0
-    nwscan.run("rollback", VM1.name, "--yes")
-    assert (guest.domain_xml(), guest.domain_xml(inactive=True)) == before
+        filtered.disable_ipv6()
+        host.disable_ipv6()
 
 
-def test_a_filter_that_learns_its_address_is_refused(lab: Lab, nwscan: Nwscan) -> None:
-    guest = lab.guest("vm1")
-    with clean_traffic(lab, None):
-        lab.host("hosta").ping(VM1.ipv4)
-        before = guest.domain_xml(), guest.domain_xml(inactive=True), lab.virsh("nwfilter-list")
-        ended = apply_filter(lab, nwscan, code=1)
-        assert "learn" in ended.stdout
-        assert (guest.domain_xml(), guest.domain_xml(inactive=True), lab.virsh("nwfilter-list")) == before
-
-
-def test_the_filters_from_a_file_act_the_same_when_installed_by_hand(lab: Lab, nwscan: Nwscan, tmp_path: Path) -> None:
-    capture, folder = tmp_path / "vm1.pcapng", tmp_path / "filters"
-    with lab.sending(TRAFFIC):
-        nwscan.run("capture", VM1.name, "-w", capture, duration_s=WINDOW_S)
-    offline = nwscan.run("suggest", "--from", capture, "--mac", VM1.mac, "--xml", folder)
-    typed = [line.strip() for line in offline.stdout.splitlines() if line.strip().startswith("virsh nwfilter-define")]
-    files = [shlex.split(line)[-1] for line in typed]
-    assert len(files) == 2
-    for line, file in zip(typed, files, strict=True):
-        lab.run([*shlex.split(line)[:-1], str(folder / file)], check=True)
-    names = [file.removesuffix(".xml") for file in files]
-    attach(lab, f"<filterref filter='{names[-1]}'/>", "--live")
+def test_a_lease_from_a_dhcp_server(lab: Lab, filtered: Guest) -> None:
+    host = lab.host("hosta")
+    make_cold(lab, filtered, host)
+    with host.dhcp_server("192.0.2.150", "192.0.2.160"):
+        lease = filtered.request_lease()
+    assert lease is not None
+    assert lease.startswith("192.0.2.15") or lease == "192.0.2.160"
     try:
-        with lab.sending(TRAFFIC):
-            verified = nwscan.run("verify", VM1.name, "--json", duration_s=WINDOW_S)
+        make_cold(lab, filtered, host)
+        assert host.ping(lease) == 3
     finally:
-        attach(lab, "", "--live")
-        for name in reversed(names):
-            lab.run(["virsh", "nwfilter-undefine", name], check=True)
-    foreign = next(row for row in verified.document["classes"] if row["class"] == "foreign_unicast")
-    assert foreign["offered"]["frames"] > 0
-    assert foreign["delivered"]["frames"] == 0
+        filtered.shell(f"ip addr del {lease}/24 dev eth0")
+
+
+def test_who_has_no_filter_is_reached_as_before(lab: Lab, filtered: Guest) -> None:
+    other = lab.guest("vm2")
+    make_cold(lab, filtered, lab.host("hosta"))
+    assert "3 packets received" in answers(filtered, other.address.ipv4)
+    assert "3 packets received" in answers(other, filtered.address.ipv4)
+    assert layout.HOSTS["hostb"].ipv4 not in other.shell("ip neigh show dev eth0")
