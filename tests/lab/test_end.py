@@ -118,7 +118,7 @@ def test_nothing_is_left(way: str) -> None:
 
     end, code = ENDS[way]
     end(holder)
-    assert holder.wait(timeout=20) == code
+    assert holder.wait(timeout=60) == code
     deadline = time.monotonic() + 10
     while processes_in(namespaces) and time.monotonic() < deadline:
         time.sleep(0.05)
