@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from analyzer.model.identity import Address, GuestIdentity
+    from generator.deploy.plan import Plan
 
 Command = TypeVar("Command", bound="Callable[..., Any]")
 
@@ -132,3 +133,10 @@ def filter_places(command: Command) -> Command:
         "--library", multiple=True, metavar="XML_OR_FOLDER", help="Filters that may be referred to; needs no libvirt."
     )
     return guest(parameters(library(command)))
+
+
+def typed(plan: Plan) -> str:
+    """Give the plan's guest as a person types it in a shell: by its uuid where its name does not print."""
+    import shlex
+
+    return shlex.quote(plan.name) if plan.name.isprintable() else plan.guest

@@ -1,4 +1,4 @@
-"""``suggest`` and ``rollback``: the plan first, then the change, then the proof, and always the way back."""
+"""``suggest``: the filter with its evidence and its plan; what puts it in stands in applying.py."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from analyzer.errors import RolledBackError, UsageError
+from analyzer.errors import UsageError
 from nwscan.cli.options import (
     addresses_from,
     autostop,
@@ -18,6 +18,7 @@ from nwscan.cli.options import (
     macs_from,
     output_format,
     settings_of,
+    typed,
     whose,
 )
 from nwscan.render.text import visible
@@ -26,12 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from analyzer.model.identity import GuestIdentity
-    from generator.deploy.plan import Plan
-    from generator.deploy.transaction import Undone
-    from nwscan.api.measure import CaptureOptions
-    from nwscan.api.prove import Verification
     from nwscan.api.suggesting import Proposal, Proposals, Wish
-    from nwscan.config import Settings
 
 EXIT_REFUSED: Final = 1
 
@@ -114,7 +110,9 @@ def suggest(
     if not apply_it:
         _next_step(proposals, shape)
         return 0
-    return _apply(guest, proposals, options, settings, yes=yes, shape=shape)
+    from nwscan.cli.applying import apply_proposals
+
+    return apply_proposals(guest, proposals, options, settings, yes=yes, shape=shape)
 
 
 def _from_file(
@@ -188,97 +186,4 @@ def _is_refused(proposals: Sequence[Proposal], *, force: bool) -> bool:
 
 def _next_step(proposals: Proposals, shape: str) -> None:
     if shape == "table" and proposals.plan.steps:
-        click.echo(f"To put it in: nwscan suggest --apply {_typed(proposals.plan)}")
-
-
-def _apply(
-    guest: str, proposals: Proposals, options: CaptureOptions, settings: Settings, *, yes: bool, shape: str
-) -> int:
-    """Show the plan, ask, apply, measure again, judge; the last line is the command that undoes it."""
-    from nwscan.api import change, prove
-    from nwscan.cli.prove import exit_code
-    from nwscan.cli.prove import show as show_verifications
-    from nwscan.render.plan import print_plan
-    from nwscan.render.progress import capture_progress
-
-    plan = proposals.plan
-    if not plan.steps:
-        click.echo(
-            f"{visible(guest)} has this filter already; nwscan verify {_typed(plan)} measures what it does", err=True
-        )
-    else:
-        print_plan(plan, stderr=shape == "json")
-        if not yes:
-            click.confirm("Put it in?", abort=True, err=True)
-        change.apply(plan, settings)
-        click.echo(f"applied to {visible(plan.name)}; measuring again", err=True)
-    cards = [one.card.identity for one in proposals.proposals if one.card is not None]
-    with capture_progress(guest, options.duration_s) as watcher:
-        after = prove.capture_metered(cards, options, settings=settings, watcher=watcher)
-    verifications = [
-        prove.Verification(one.report.identity, one.before, later, prove.compare(one.before, later, plan.profile))
-        for one, later in zip(proposals.proposals, after, strict=True)
-    ]
-    show_verifications(verifications, shape)
-    return _settle(plan, verifications, settings, exit_code(verifications), yes=yes, stderr=shape == "json")
-
-
-def _settle(
-    plan: Plan, verifications: Sequence[Verification], settings: Settings, code: int, *, yes: bool, stderr: bool
-) -> int:
-    """Keep what is effective, undo what is harmful, leave the rest to a person."""
-    from analyzer.compare import Verdict
-    from nwscan.api import change
-
-    harmful = [one for one in verifications if one.comparison.verdict is Verdict.HARMFUL]
-    keep = code == 0 and (yes or click.confirm("Keep it?", default=True, err=True))
-    if harmful or (code == 0 and not keep):
-        undone = change.rollback(plan.guest, settings, "harmful" if harmful else "not kept")
-        show_undone(undone, stderr=stderr)
-        if harmful:
-            raise RolledBackError(
-                f"the filter did harm and was rolled back: {harmful[0].comparison.why}",
-                plan.name,
-                "see what it dropped: nwscan suggest (without --apply); count more MACs as its own with --also-mac",
-            )
-        return 0
-    click.echo(f"To undo it: nwscan rollback {_typed(plan)}", err=stderr)
-    return code
-
-
-@click.command(epilog="Example: nwscan rollback vm1 --yes")
-@click.argument("guest", required=False)
-@click.option("--all", "everything", is_flag=True, help="Undo everything that nwscan did on this host.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@click.pass_context
-def rollback(context: click.Context, guest: str | None, everything: bool, yes: bool) -> int:
-    """Undo what was applied to GUEST: its live XML, its definition and the filters are as they were before."""
-    from nwscan.api import change
-
-    if (guest is None) == (not everything):
-        raise UsageError("whose change?", hint="name a guest, or give --all")
-    settings = settings_of(context)
-    if not yes and change.is_in_force(guest, settings):
-        if not sys.stdin.isatty():
-            raise UsageError("off a terminal nobody can be asked", "rollback", "add --yes")
-        click.confirm(f"Undo what nwscan did to {visible(guest or 'every guest')}?", abort=True, err=True)
-    undone = change.rollback_all(settings) if guest is None else change.rollback(guest, settings)
-    if not undone:
-        click.echo(f"nothing to undo on {visible(guest)}" if guest else "nothing to undo")
-    show_undone(undone)
-    return 0
-
-
-def show_undone(undone: Sequence[Undone], *, stderr: bool = False) -> None:
-    """Print what was undone."""
-    for one in undone:
-        for line in one.lines or ("nothing of it was there any more",):
-            click.echo(visible(line), err=stderr)
-        click.echo(f"undone: the change of {one.record.created} on {visible(one.record.plan.name)}", err=stderr)
-
-
-def _typed(plan: Plan) -> str:
-    """Give the plan's guest as a person types it in a shell: by its uuid where its name does not print."""
-    import shlex
-
-    return shlex.quote(plan.name) if plan.name.isprintable() else plan.guest
+        click.echo(f"To put it in: nwscan suggest --apply {typed(proposals.plan)}")
