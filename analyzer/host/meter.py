@@ -15,7 +15,6 @@ table_flags_json()").
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from dataclasses import dataclass
@@ -27,12 +26,13 @@ import numpy as np
 
 from analyzer.errors import HostError, UsageError
 from analyzer.host.interface_names import checked_interface_name
+from analyzer.host.nft_counters import NftCounters
 from analyzer.host.nftables import NftContext, NftRefusedError
 from analyzer.model.addresses import BROADCAST, GROUP_BIT, format_mac, is_group
 from analyzer.model.classes import CLASS_COUNT, FrameClass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from analyzer.model.frames import I64
 
@@ -88,14 +88,17 @@ class Meter:
     """Counts on the taps of ``cards`` (tap name -> the MACs that count as the guest's) from entering it to leaving it.
 
     Raises UsageError for a tap name or MAC that cannot be, HostError where the kernel or libnftables refuses. A tap
-    that vanishes keeps its counts; one that comes back under its name is counted again.
+    that vanishes keeps its counts; one that comes back under its name is counted again. ``change`` puts taps in and
+    takes them out while it counts.
     """
 
     def __init__(self, cards: Mapping[str, Sequence[int]]) -> None:
-        self._taps = tuple(checked_interface_name(tap) for tap in cards)
         self.table = new_table_name()
-        self._commands = "\n".join(_commands(self.table, {tap: _checked_macs(tap, cards[tap]) for tap in self._taps}))
+        self._places = count()
+        self._taps: dict[str, int] = {}
+        self._first = _checked(cards)
         self._nft: NftContext | None = None
+        self._counters: NftCounters | None = None
 
     def __enter__(self) -> Self:
         self.open()
@@ -114,34 +117,73 @@ class Meter:
             raise HostError(
                 f"cannot put the meter in: {error.what}", f"nft table bridge {self.table}", error.hint
             ) from error
+        taps = self._placed(self._first)
+        commands = (
+            *_table_commands(self.table),
+            *(line for tap, place in taps.items() for line in _add_commands(self.table, place, tap, self._first[tap])),
+            # last, so that the transaction reads as it acts: the hook is the switch
+            *_hook_commands(self.table),
+        )
         try:
-            nft.run(self._commands)
-        except NftRefusedError as error:
+            nft.run("\n".join(commands))
+            self._counters = NftCounters()
+        except (NftRefusedError, OSError) as error:
             nft.close()
             raise HostError(
-                f"cannot put the meter in: {error.what}",
-                f"nft table bridge {self.table} for {', '.join(self._taps)}",
+                f"cannot put the meter in: {error.what if isinstance(error, HostError) else error}",
+                f"nft table bridge {self.table} for {', '.join(taps)}",
                 "run as root or with CAP_NET_ADMIN; it needs nftables and Linux 5.12 or newer",
             ) from error
-        self._nft = nft
+        self._nft, self._taps = nft, taps
+
+    def change(self, add: Mapping[str, Sequence[int]], remove: Collection[str]) -> None:
+        """Take the taps of ``remove`` out, with their counts, and put those of ``add`` in, which count from 0 on.
+
+        One transaction: it happens as a whole, or raises as the constructor and changes nothing. A tap may be in both.
+        """
+        if self._nft is None:
+            raise self._not_counting()
+        checked = _checked(add)
+        gone = {tap: self._taps[tap] for tap in remove}
+        if doubled := [tap for tap in checked if tap in self._taps and tap not in gone]:
+            raise UsageError("the tap is metered already", ", ".join(doubled), "take it out in the same change")
+        taps = self._placed(checked)
+        commands = [
+            *(line for tap, place in gone.items() for line in _remove_commands(self.table, place, tap)),
+            *(line for tap, place in taps.items() for line in _add_commands(self.table, place, tap, checked[tap])),
+        ]
+        if commands:
+            self._nft.run("\n".join(commands))
+        self._taps = {tap: place for tap, place in self._taps.items() if tap not in gone} | taps
+
+    def _placed(self, cards: Mapping[str, Sequence[int]]) -> dict[str, int]:
+        """Give each tap a number that none had before: its names in the table are new ones."""
+        return {tap: next(self._places) for tap in cards}
 
     def close(self) -> None:
         """Take the table out. A second call does nothing."""
         nft, self._nft = self._nft, None
+        counters, self._counters = self._counters, None
         if nft is not None:
             nft.close()  # the kernel removes what the socket owns: nothing that could fail halfway
+        if counters is not None:
+            counters.close()
 
     def read(self) -> dict[str, MeterReading]:
         """Give the counts of each tap since the meter was put in. Raises HostError where the table is gone."""
-        if self._nft is None:
-            raise HostError("the meter is not counting", f"nft table bridge {self.table}", "open it first")
-        document = json.loads(self._nft.run(f"list counters table bridge {self.table}", json=True))
-        counters = {
-            str(entry["counter"]["name"]): (int(entry["counter"]["packets"]), int(entry["counter"]["bytes"]))
-            for entry in document["nftables"]
-            if "counter" in entry
-        }
-        return {tap: _reading(counters, index) for index, tap in enumerate(self._taps)}
+        if self._counters is None:
+            raise self._not_counting()
+        counters = self._counters.read(self.table)
+        if self._taps and not counters:
+            raise HostError("the meter's table is gone", f"nft table bridge {self.table}", "measure again")
+        return {tap: _reading(counters, place) for tap, place in self._taps.items()}
+
+    def _not_counting(self) -> HostError:
+        return HostError("the meter is not counting", f"nft table bridge {self.table}", "open it first")
+
+
+def _checked(cards: Mapping[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:
+    return {checked_interface_name(tap): _checked_macs(tap, macs) for tap, macs in cards.items()}
 
 
 def _checked_macs(tap: str, macs: Sequence[int]) -> tuple[int, ...]:
@@ -161,26 +203,46 @@ def _classes_at(point: str) -> tuple[FrameClass, ...]:
     return (FrameClass.FROM_GUEST,) if point in {"sent", "heard"} else tuple(kind for kind, _ in _TO_GUEST)
 
 
-def _commands(table: str, cards: Mapping[str, tuple[int, ...]]) -> Iterator[str]:
-    """Give the commands that make the table, one transaction.
+def _table_commands(table: str) -> Iterator[str]:
+    """Give the commands that make a table which counts nothing yet.
 
     The separators are newlines where nft 1.0.6 takes nothing else. Names in it are our own but for the taps, which
     were checked.
     """
     yield f"add table bridge {table} {{ flags owner\n}}"
     for point, *_ in _POINTS:
-        for index in range(len(cards)):
-            for kind in _classes_at(point):
-                for tagged in (False, True):
-                    yield f"add counter bridge {table} {_counter(index, point, kind, tagged=tagged)}"
-    for point, hook, key, priority in _POINTS:
         yield f"add map bridge {table} {point} {{ type ifname : verdict\n}}"
-        for index, (tap, macs) in enumerate(cards.items()):
-            yield from _tap_commands(table, point, index, macs)
-            yield f'add element bridge {table} {point} {{ "{tap}" : jump tap{index}-{point} }}'
-        # last, so that the transaction reads as it acts: the hook is the switch
+
+
+def _hook_commands(table: str) -> Iterator[str]:
+    """Give the commands that hang it into the way of the frames."""
+    for point, hook, key, priority in _POINTS:
         yield f"add chain bridge {table} {point} {{ type filter hook {hook} priority {priority}\n}}"
         yield f"add rule bridge {table} {point} {key} vmap @{point}"
+
+
+def _add_commands(table: str, place: int, tap: str, macs: tuple[int, ...]) -> Iterator[str]:
+    """Give the commands that put a tap in: its counters, the chains that count, and last the ways to them."""
+    for point, *_ in _POINTS:
+        for kind in _classes_at(point):
+            for tagged in (False, True):
+                yield f"add counter bridge {table} {_counter(place, point, kind, tagged=tagged)}"
+    for point, *_ in _POINTS:
+        yield from _tap_commands(table, point, place, macs)
+        yield f'add element bridge {table} {point} {{ "{tap}" : jump tap{place}-{point} }}'
+
+
+def _remove_commands(table: str, place: int, tap: str) -> Iterator[str]:
+    """Give the commands that take a tap out: what refers to a thing goes before it."""
+    for point, *_ in _POINTS:
+        yield f'delete element bridge {table} {point} {{ "{tap}" : jump tap{place}-{point} }}'
+        for chain in (f"tap{place}-{point}", f"tap{place}-{point}-tagged"):
+            yield f"flush chain bridge {table} {chain}"
+            yield f"delete chain bridge {table} {chain}"
+    for point, *_ in _POINTS:
+        for kind in _classes_at(point):
+            for tagged in (False, True):
+                yield f"delete counter bridge {table} {_counter(place, point, kind, tagged=tagged)}"
 
 
 def _tap_commands(table: str, point: str, index: int, macs: tuple[int, ...]) -> Iterator[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analyzer.errors import HostError
+from analyzer.errors import HostError, UsageError
 from analyzer.host.meter import Meter, MeterReading, meter_tables, remove_table, stale_tables
 from analyzer.host.rules import kernel_rules
 from analyzer.model.addresses import BROADCAST, format_mac
@@ -196,6 +196,66 @@ def test_a_tap_that_is_not_there_yet_may_come(bench: BridgeBench) -> None:
         bench.plug("vnet7", "e7")
         bench.send("eA", [frame(GUEST_MAC)] * 2)
         assert settled(meter, "vnet7", 2).offered[FrameClass.UNICAST_TO_GUEST, 0] == 2
+
+
+def test_taps_are_put_in_and_taken_out_while_it_counts(bench: BridgeBench) -> None:
+    with Meter({}) as meter:
+        assert meter.read() == {}
+        bench.send("eA", [frame(GUEST_MAC)] * 3)
+        meter.change({TAP: (GUEST_MAC,), OTHER_TAP: (OTHER_GUEST_MAC,)}, ())
+        bench.send("eA", mixed(schedule()))
+        assert settled(meter, TAP, 112).offered.tolist() == expected(schedule()).tolist()
+        settled(meter, OTHER_TAP, 112)
+        meter.change({}, (TAP,))
+        bench.send("eA", [frame(ABSENT_MAC)] * 2)
+        assert settled(meter, OTHER_TAP, 114).delivered[:, 0].sum() == 114
+        assert set(meter.read()) == {OTHER_TAP}
+        left = run("nft", "list", "table", "bridge", meter.table)
+        assert TAP not in left
+        assert "tap0-" not in left
+
+
+def test_a_tap_that_another_guest_has_now_counts_from_zero_by_its_new_address(bench: BridgeBench) -> None:
+    with Meter({TAP: (GUEST_MAC,)}) as meter:
+        bench.send("eA", [frame(GUEST_MAC)] * 3)
+        settled(meter, TAP, 3)
+        meter.change({TAP: (OTHER_GUEST_MAC,)}, (TAP,))
+        bench.send("eA", [frame(GUEST_MAC)] * 2 + [frame(OTHER_GUEST_MAC)])
+        counted = settled(meter, TAP, 3).offered[:, 0]
+    assert (counted[FrameClass.UNICAST_TO_GUEST], counted[FrameClass.FOREIGN_UNICAST]) == (1, 2)
+
+
+@pytest.mark.usefixtures("bench")
+def test_a_change_that_cannot_be_changes_nothing() -> None:
+    with Meter({TAP: (GUEST_MAC,)}) as meter:
+        before = run("nft", "list", "table", "bridge", meter.table)
+        with pytest.raises(UsageError, match="metered already"):
+            meter.change({TAP: (GUEST_MAC,)}, ())
+        with pytest.raises(UsageError, match="no MAC"):
+            meter.change({OTHER_TAP: ()}, (TAP,))
+        assert run("nft", "list", "table", "bridge", meter.table) == before
+    with pytest.raises(HostError, match="not counting"):
+        meter.change({}, ())
+
+
+def test_many_changes_leave_no_more_than_the_taps_there_are(bench: BridgeBench) -> None:
+    with Meter({TAP: (GUEST_MAC,)}) as meter:
+        size = len(run("nft", "list", "table", "bridge", meter.table))
+        for n in range(40):
+            meter.change({f"vnet{100 + n}": (OTHER_GUEST_MAC,)}, ())
+            meter.change({TAP: (GUEST_MAC,)}, (f"vnet{100 + n}", TAP))
+        bench.send("eA", [frame(GUEST_MAC)])
+        assert settled(meter, TAP, 1).offered[:, 0].sum() == 1
+        assert len(run("nft", "list", "table", "bridge", meter.table)) < size + 200  # longer numbers in its names
+
+
+@pytest.mark.usefixtures("bench")
+def test_a_table_that_is_gone_is_told_and_not_counted_as_nothing() -> None:
+    with Meter({TAP: (GUEST_MAC,)}) as meter:
+        assert meter._nft is not None
+        meter._nft.run(f"delete table bridge {meter.table}")
+        with pytest.raises(HostError, match="table is gone"):
+            meter.read()
 
 
 def test_many_taps_with_many_macs(bench: BridgeBench) -> None:
