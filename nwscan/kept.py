@@ -10,19 +10,21 @@ import os
 import re
 import shutil
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from analyzer.errors import HostError, InputError
+from analyzer.errors import HostError, InputError, UsageError
 from analyzer.model.addresses import format_mac
 from analyzer.model.classes import CLASS_COUNT
-from analyzer.report.store import encode, from_document
+from analyzer.report.store import SIZE_LIMIT, encode, from_document
 from nwscan.config import private_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from analyzer.host.meter import MeterReading
@@ -35,6 +37,7 @@ FRAMES_NAME: Final = "frames.pcapng"
 
 _CHOSEN: Final = ".chosen"
 _STAMP: Final = "%Y%m%dT%H%M%S.%fZ"
+_NAMED = re.compile(r"[0-9]{4}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])T[0-2][0-9][0-5][0-9][0-5][0-9]\.[0-9]{6}Z")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -85,6 +88,27 @@ def create_private(path: Path, *, replace: bool = False, shown: Path | None = No
         return os.open(path, flags, 0o600)
     except OSError as error:
         raise _cannot_write(error, shown or path) from error
+
+
+@contextmanager
+def new_file(path: Path, sources: Iterable[Path] = ()) -> Iterator[int]:
+    """Give the descriptor of a file that takes the place of ``path`` when all went well, and is gone otherwise.
+
+    Raises UsageError where ``path`` is one of ``sources`` or no regular file, HostError where it cannot be written.
+    """
+    if path.exists() and (not path.is_file() or any(path.samefile(source) for source in sources)):
+        what = "the capture itself" if path.is_file() else "no regular file"
+        raise UsageError(f"frames cannot be written there: it is {what}", str(path), "name another file")
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = create_private(partial, shown=path)
+    try:
+        yield descriptor
+        partial.replace(path)
+    except OSError as error:
+        raise _cannot_write(error, path) from error
+    finally:
+        os.close(descriptor)
+        partial.unlink(missing_ok=True)
 
 
 def _cannot_write(error: OSError, path: Path) -> HostError:
@@ -155,13 +179,21 @@ def _read_meter(path: Path) -> MeterReading:
 
 def load(path: Path) -> Report:
     """Give the report in a file. Raises InputError where it cannot be read or is none."""
+    return from_document(read_document(path), str(path))
+
+
+def read_document(path: Path) -> bytes:
+    """Give what a file of documents holds. Raises InputError where it cannot be read or is too long for one."""
     try:
-        document = path.read_bytes()
+        with path.open("rb") as file:
+            octets = file.read(SIZE_LIMIT + 1)
     except OSError as error:
         raise InputError(
             f"cannot read the report: {error.strerror}", str(path), "name a report that nwscan wrote"
         ) from error
-    return from_document(document, str(path))
+    if len(octets) > SIZE_LIMIT:
+        raise InputError(f"longer than the limit of {SIZE_LIMIT} octets", str(path), "name a report that nwscan wrote")
+    return octets
 
 
 def latest(reports: Path, identity: GuestIdentity, *, before_ns: int | None = None) -> KeptReport | None:
@@ -180,6 +212,15 @@ def latest(reports: Path, identity: GuestIdentity, *, before_ns: int | None = No
     return None
 
 
+def reports_in(folder: Path) -> list[Path]:
+    """Give the kept reports in a folder, at any depth, in order; those of chosen frames lie apart and do not count."""
+    return sorted(path for path in folder.rglob(REPORT_NAME) if path.is_file() and not _is_chosen(path.parent.parent))
+
+
+def _is_chosen(folder: Path) -> bool:
+    return folder.name.endswith(_CHOSEN)
+
+
 def is_fresh(report: KeptReport, within_s: float) -> bool:
     """Say whether the report's last window ended less than ``within_s`` ago."""
     ends = [window.end_ns for window in report.report.windows if window.end_ns is not None]
@@ -189,10 +230,24 @@ def is_fresh(report: KeptReport, within_s: float) -> bool:
 def expire(reports: Path, keep_days: float) -> int:
     """Delete windows older than ``keep_days`` and give how many."""
     oldest = datetime.fromtimestamp(time.time() - keep_days * 86400, UTC).strftime(_STAMP)
-    expired = [window for window in reports.glob("*/*/*Z") if window.is_dir() and window.name < oldest]
+    expired = [window for window in window_folders(reports) if window.name < oldest]
     for window in expired:
         shutil.rmtree(window, ignore_errors=True)
     return len(expired)
+
+
+def window_folders(reports: Path) -> list[Path]:
+    """Give the folder of every kept window."""
+    return [
+        folder
+        for folder in reports.glob("*/*/*Z")
+        if _NAMED.fullmatch(folder.name) and folder.is_dir() and not folder.is_symlink()
+    ]
+
+
+def began_at(folder: Path) -> datetime:
+    """Give when the window of a folder began."""
+    return datetime.strptime(folder.name, _STAMP).replace(tzinfo=UTC)
 
 
 def write_private(path: Path, octets: bytes) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from analyzer.errors import HostError, UsageError
+from analyzer.errors import UsageError
 from analyzer.host.guests import LibvirtReader
 from analyzer.model.addresses import format_mac
 from analyzer.model.classes import FrameClass
@@ -30,8 +30,7 @@ from nwscan.worker import parent
 from nwscan.worker.messages import Candidates, Predict, Predicted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Mapping, Sequence
 
     from analyzer.model.identity import Address, GuestIdentity
     from analyzer.report.report import Report
@@ -151,7 +150,10 @@ def replay(
             raise UsageError(f"{len(names)} captures, and one is replayed at a time", path, "name one of its files")
         request = Predict(names[0], choice.identity, texts, dict(variables), captured_on, export is not None)
         if export is not None:
-            descriptors = [*descriptors, stack.enter_context(_new_file(export, path))]
+            descriptors = [
+                *descriptors,
+                stack.enter_context(kept.new_file(export, () if path == "-" else (Path(path),))),
+            ]
         reply = parent.run(request, descriptors, on_progress=watcher.progress)
         if isinstance(reply, Candidates):
             chosen = guessed(reply.candidates) if guess and path != "-" else None
@@ -183,24 +185,6 @@ def _replayed(reply: Predicted, choice: Choice, export: Path | None) -> Replay:
         (export, reply.sha256) if export is not None and reply.sha256 is not None else None,
         choice.notes,
     )
-
-
-@contextmanager
-def _new_file(path: Path, source: str) -> Iterator[int]:
-    """Give the descriptor of a file that takes the place of ``path`` when all went well, and is gone otherwise."""
-    if path.exists() and (not path.is_file() or (source != "-" and path.samefile(source))):
-        what = "the capture itself" if path.is_file() else "no regular file"
-        raise UsageError(f"the dropped frames cannot be written there: it is {what}", str(path), "name another file")
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = kept.create_private(partial)
-    try:
-        yield descriptor
-        partial.replace(path)
-    except OSError as error:
-        raise HostError(f"cannot write: {error.strerror}", str(path), "check the folder and its free space") from error
-    finally:
-        os.close(descriptor)
-        partial.unlink(missing_ok=True)
 
 
 def to_document(found: Replay) -> dict[str, Any]:

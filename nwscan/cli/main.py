@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "list": ("nwscan.cli.host", "list_taps", "Show every tap with its guest, filter and port flags."),
     "capture": ("nwscan.cli.measure", "capture", "Capture on taps, classify every frame, keep the report."),
     "analyze": ("nwscan.cli.measure", "analyze", "Classify the frames of capture files."),
+    "report": ("nwscan.cli.report", "report", "Show reports again, merge them, export them."),
     "replay": ("nwscan.cli.replay", "replay", "Say what a filter would have done to a capture."),
     "filters": ("nwscan.cli.filters", "filters", "Show the nwfilters of the host, or one of them in full."),
     "suggest": ("nwscan.cli.suggest", "suggest", "Generate a filter for a guest, with evidence; --apply puts it in."),
@@ -25,6 +26,7 @@ COMMANDS: Final = {
     "rollback": ("nwscan.cli.undoing", "rollback", "Undo what was applied to a guest."),
     "explain": ("nwscan.cli.explain", "explain", "Say why foreign unicast reaches a tap, and which remedy fits."),
     "status": ("nwscan.cli.host", "status", "Compare what is intended with what libvirt and the kernel have."),
+    "forget": ("nwscan.cli.report", "forget", "Delete kept frames and reports."),
     "doctor": ("nwscan.cli.host", "doctor", "Say what this host can do and what is left over."),
     "demo": ("nwscan.cli.demo", "demo", "Show the whole job on bundled captures, without root or libvirt."),
 }

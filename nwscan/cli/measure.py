@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from analyzer.errors import UsageError
-from nwscan.cli.options import autostop, check_output, identity_from, output_format, settings_of, whose
+from nwscan.cli.options import autostop, check_output, failing, identity_from, output_format, settings_of, whose
 from nwscan.cli.ring_options import check_ring, ring_files
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from analyzer.model.identity import GuestIdentity
     from analyzer.report.report import Report
+    from nwscan.api.fail_on import Condition
     from nwscan.api.ring_files import Rotation
     from nwscan.config import Settings
 
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     metavar="DAYS",
     help="Delete kept windows older than this [30].",
 )
+@failing
 @output_format("table", "json", "csv")
 @click.pass_context
 def capture(
@@ -64,6 +66,7 @@ def capture(
     ips: tuple[str, ...],
     no_keep: bool,
     keep_days: float,
+    condition: Condition | None,
     shape: str,
 ) -> int:
     """Capture on taps, classify every frame, print the report and keep it.
@@ -71,7 +74,7 @@ def capture(
     TARGET is a tap (vnet0), a guest (vm1: all its cards) or one card (vm1:0, vm1:52:54:00:00:00:01). Ctrl-C ends the
     capture and prints what was measured.
     """
-    from nwscan.api import measure
+    from nwscan.api import fail_on, measure
     from nwscan.render.progress import capture_progress
 
     settings = settings_of(context)
@@ -86,7 +89,7 @@ def capture(
     reports = [one.report for one in kept]
     _write(output, reports)
     show(reports, shape, stderr=write == Path("-"))
-    return 0
+    return fail_on.exit_code(condition, reports)
 
 
 @click.command(epilog="Example: nwscan analyze captures/before.pcapng --mac 52:54:00:00:00:01")
@@ -100,6 +103,7 @@ def capture(
 @click.option(
     "-o", "output", type=click.Path(path_type=Path), metavar="REPORT.json", help="Write the report to a file, too."
 )
+@failing
 @output_format("table", "json", "csv")
 @click.pass_context
 def analyze(
@@ -111,10 +115,11 @@ def analyze(
     captured_on: str | None,
     guess: bool,
     output: Path | None,
+    condition: Condition | None,
     shape: str,
 ) -> int:
     """Classify the frames of captures: pcap and pcapng, also gz and zst, folders of them, or - for standard input."""
-    from nwscan.api import identify, measure
+    from nwscan.api import fail_on, identify, measure
     from nwscan.render.progress import file_progress
 
     identity = identity_from(macs, ips)
@@ -125,7 +130,7 @@ def analyze(
         report = measure.analyze(files, identity, captured_on=captured_on, guess=guess, watcher=watcher)
     _write(output, [report])
     show([report], shape)
-    return 0
+    return fail_on.exit_code(condition, [report])
 
 
 def _cards(

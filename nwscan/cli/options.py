@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from analyzer.model.identity import Address, GuestIdentity
     from generator.deploy.plan import Plan
+    from nwscan.api.fail_on import Condition
 
 Command = TypeVar("Command", bound="Callable[..., Any]")
 
@@ -57,6 +58,23 @@ def output_format(*formats: str) -> Callable[[Command], Command]:
         return choice(short(command))
 
     return add
+
+
+def failing(command: Command) -> Command:
+    """Add ``--fail-on 'foreign_share>5%'``; the command gets ``condition``."""
+
+    def condition_of(_context: click.Context, _option: click.Parameter, text: str | None) -> Condition | None:
+        from nwscan.api.fail_on import parse
+
+        return None if text is None else parse(text)
+
+    return click.option(
+        "--fail-on",
+        "condition",
+        metavar="CONDITION",
+        callback=condition_of,
+        help="End with exit code 1 where it holds: 'foreign_share>5%'; with 7 where the figure is not known.",
+    )(command)
 
 
 def whose(command: Command) -> Command:

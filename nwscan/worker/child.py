@@ -18,6 +18,7 @@ from nwscan.worker.channel import Channel
 from nwscan.worker.messages import (
     Analyze,
     Capture,
+    Export,
     Failed,
     File,
     NewCard,
@@ -108,6 +109,10 @@ def _carry_out(request: Request, descriptors: list[int], link: Link) -> Reply:
             from nwscan.worker.predicting import predict
 
             return predict(request, descriptors, link)
+        case Export():
+            from nwscan.worker.exporting import export
+
+            return export(request, descriptors, link)
         case Stop() | NewTap() | NewCard() | File():  # nothing is asked that these could belong to
             raise ConnectionResetError
 

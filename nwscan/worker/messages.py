@@ -97,6 +97,18 @@ class Predict(msgspec.Struct, frozen=True, tag=True):
     export: bool = False
 
 
+class Export(msgspec.Struct, frozen=True, tag=True):
+    """Write the frames of one class that files of nwscan's own hold.
+
+    Descriptors: the files, one for each of ``names`` and ``sha256s`` (what each is to be), then where to write.
+    """
+
+    names: tuple[str, ...]
+    sha256s: tuple[str, ...]
+    identity: GuestIdentity
+    frame_class: int
+
+
 class Stop(msgspec.Struct, frozen=True, tag=True):
     """End now and report what was measured."""
 
@@ -163,6 +175,14 @@ class Predicted(msgspec.Struct, frozen=True, tag=True):
     sha256: str | None = None
 
 
+class Exported(msgspec.Struct, frozen=True, tag=True):
+    """How many frames were read and written, and the SHA-256 of what was written."""
+
+    frames_read: int
+    frames_written: int
+    sha256: str
+
+
 class Failed(msgspec.Struct, frozen=True, tag=True):
     """An error of the kind NwscanError, on its way to the parent."""
 
@@ -172,5 +192,5 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     exit_code: int
 
 
-Request = Capture | NewTap | NewCard | File | Analyze | Predict | Stop
-Reply = Started | Ended | Progress | NeedFile | Measured | Candidates | Predicted | Failed
+Request = Capture | NewTap | NewCard | File | Analyze | Predict | Export | Stop
+Reply = Started | Ended | Progress | NeedFile | Measured | Candidates | Predicted | Exported | Failed

@@ -161,7 +161,7 @@ def run(
     attend: Callable[[Worker, Progress | NeedFile], None] = lambda _worker, _reply: None,
     stop_on_interrupt: bool = False,
 ) -> Reply:
-    """Have a worker carry out ``request`` and give its result (Measured, Candidates or Predicted).
+    """Have a worker carry out ``request`` and give its result (Measured, Candidates, Predicted or Exported).
 
     With ``stop_on_interrupt`` the first Ctrl-C ends the measurement normally; a second one gives up. Raises what the
     worker raised, HostError where it died. ``attend`` answers what the worker needs, and sends it what is new.

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 
-from analyzer.capture.pcapng_writer import PcapngWriter
 from analyzer.model.addresses import format_mac
 from analyzer.model.classes import FrameClass
-from analyzer.model.frames import CaptureInterface
 from analyzer.report.store import encode
 from analyzer.report.talkers import HitterTable
 from generator.evaluate.fields import Verdict
 from generator.evaluate.prediction import PredictionBuilder, to_document
 from generator.evaluate.program import instantiate
 from generator.nwfilter.xml import read_filter
+from nwscan.worker.exporting import FrameExport
 from nwscan.worker.messages import Candidates, DroppedTalker, Predicted
 from nwscan.worker.reading import candidates_of, measurement_of, open_source, progress_of, refuse_other_link_types
 
 if TYPE_CHECKING:
     from analyzer.capture.source import FrameSource
     from analyzer.model.frames import U8, FrameBatch
-    from analyzer.model.identity import GuestIdentity
     from generator.evaluate.program import Program
     from nwscan.worker.child import Link
     from nwscan.worker.messages import Predict
@@ -41,7 +38,8 @@ def predict(request: Predict, descriptors: list[int], link: Link) -> Predicted |
     filters = [read_filter(text).filter for text in request.filters]
     variables = {"MAC": tuple(map(format_mac, identity.macs[:1])), **request.variables}
     program = instantiate(filters[0], {known.name: known for known in filters}, variables)
-    trial = _Trial(program, _Export(descriptors[1], source, identity) if request.export else None)
+    export = FrameExport(descriptors[1], identity) if request.export else None
+    trial = _Trial(program, source, export)
     measurement = measurement_of(source, identity, request.captured_on, consumers=(trial,))
     for raw in source.batches():
         measurement.add(raw)
@@ -54,40 +52,12 @@ def predict(request: Predict, descriptors: list[int], link: Link) -> Predicted |
     return found
 
 
-class _Export:
-    """Writes the frames that are dropped, as they stand in the source; the header waits for the first of them."""
-
-    def __init__(self, descriptor: int, source: FrameSource, identity: GuestIdentity) -> None:
-        self._file = cast("BinaryIO", os.fdopen(descriptor, "wb"))
-        self._source = source
-        self._identity = identity
-        self._writer: PcapngWriter | None = None
-
-    def add(self, batch: FrameBatch, classes: U8, verdicts: U8) -> None:
-        """Write those of the n frames of ``batch`` that are dropped."""
-        self._opened().write(batch.raw, classes, verdicts == Verdict.DROP)
-
-    def finish(self) -> str:
-        """Complete the file and give its SHA-256."""
-        writer = self._opened()
-        writer.finish(None)
-        self._file.close()
-        return writer.sha256
-
-    def _opened(self) -> PcapngWriter:
-        if self._writer is None:
-            known = self._source.interfaces
-            interface = next((one for one in known if one.linktype == 1), CaptureInterface())
-            has_direction = self._source.has_direction
-            self._writer = PcapngWriter(self._file, interface, self._identity, has_direction=has_direction)
-        return self._writer
-
-
 class _Trial:
     """A consumer that tries a program on every batch, and counts by source and destination what it drops."""
 
-    def __init__(self, program: Program, export: _Export | None) -> None:
+    def __init__(self, program: Program, source: FrameSource, export: FrameExport | None) -> None:
         self._builder = PredictionBuilder(program)
+        self._source = source
         self._export = export
         self._tables = {kind: HitterTable(kind, "src", "dst") for kind in FrameClass}
 
@@ -95,7 +65,7 @@ class _Trial:
         """Try the program on the n frames of ``batch``."""
         verdicts = self._builder.add(batch, classes).verdict
         if self._export is not None:
-            self._export.add(batch, classes, verdicts)
+            self._export.add(self._source, batch, classes, verdicts == Verdict.DROP)
         dropped: U8 = np.where(verdicts == Verdict.DROP, classes, _NO_CLASS).astype(np.uint8)
         for kind in np.unique(dropped).tolist():
             if kind != _NO_CLASS:
@@ -114,5 +84,5 @@ class _Trial:
             report,
             tuple(sorted(talkers, key=lambda one: (-one.frames, one.src, one.dst, one.frame_class))),
             max(table.error for table in tables.values()),
-            None if self._export is None else self._export.finish(),
+            None if self._export is None else self._export.finish(self._source)[1],
         )

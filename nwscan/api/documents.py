@@ -1,0 +1,120 @@
+"""What reports hold that people name: read from files, folders and pipes, and merged by card.
+
+The documents may have been edited by anybody: each is validated, and a merged report is checked as if it were read.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import reduce
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from analyzer.errors import InputError, UsageError
+from analyzer.model.addresses import format_mac
+from analyzer.report.document import SCHEMA
+from analyzer.report.store import SIZE_LIMIT, encode, from_document
+from nwscan import kept
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from analyzer.report.report import Report
+
+_STDIN: Final = "standard input"
+_DO: Final = "name a report that nwscan wrote, or a folder of kept ones"
+
+
+class _Known(msgspec.Struct, frozen=True):
+    """What every document begins with."""
+
+    schema: str
+
+
+def read_reports(paths: Sequence[str]) -> tuple[kept.KeptReport, ...]:
+    """Give the reports in files (one a line, or one in all), in folders (the kept ones, at any depth) and in ``-``.
+
+    Raises InputError for the first thing that is none.
+    """
+    found = []
+    for where, octets in _contents(paths):
+        for document in _parts(octets, where):
+            schema = _schema(document, where)
+            if schema != SCHEMA:
+                raise InputError(f"a document of {schema!r}, not a report", where, _DO)
+            found.append(kept.KeptReport(Path(where), from_document(document, where)))
+    return tuple(found)
+
+
+def by_card(reports: Sequence[Report]) -> tuple[Report, ...]:
+    """Give one report a card, in the order in which the cards come.
+
+    Raises UsageError where two reports hold the same window: it would count twice.
+    """
+    groups: list[list[Report]] = []
+    for report in sorted(reports, key=lambda one: one.identity.uuid is None):  # who is sure of its guest leads
+        of_card = (group for group in groups if _is_same_card(group[0], report))
+        group = next(of_card, None)
+        if group is None:
+            groups.append([report])
+        else:
+            group.append(report)
+    places = {id(report): place for place, report in enumerate(reports)}
+    groups.sort(key=lambda group: min(places[id(report)] for report in group))
+    return tuple(_merged(group) for group in groups)
+
+
+def _is_same_card(one: Report, other: Report) -> bool:
+    mine, theirs = one.identity, other.identity
+    return set(mine.macs) == set(theirs.macs) and (not theirs.uuid or mine.uuid == theirs.uuid)
+
+
+def _merged(group: list[Report]) -> Report:
+    if len(group) == 1:
+        return group[0]
+    windows = [(window.start_ns, window.end_ns, window.frames_seen) for report in group for window in report.windows]
+    if len(set(windows)) < len(windows):
+        card = group[0].identity
+        where = f"reports of {card.label} ({', '.join(map(format_mac, card.macs))})"
+        raise UsageError("the same window is there twice and would count twice", where, "name each report once")
+    return from_document(encode(reduce(lambda one, other: one.merge(other), group)), "the merged report")
+
+
+def _contents(paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    """Give the octets of each file, with its name."""
+    for path in paths:
+        if path == "-":
+            yield _STDIN, _standard_input()
+        elif (folder := Path(path)).is_dir():
+            inside = kept.reports_in(folder)
+            if not inside:
+                raise InputError("no kept reports in this folder", path, _DO)
+            yield from ((str(one), kept.read_document(one)) for one in inside)
+        else:
+            yield path, kept.read_document(Path(path))
+
+
+def _standard_input() -> bytes:
+    octets = b"" if sys.stdin is None else sys.stdin.buffer.read(SIZE_LIMIT + 1)
+    if len(octets) > SIZE_LIMIT:
+        raise InputError(f"longer than the limit of {SIZE_LIMIT} octets", _STDIN, _DO)
+    return octets
+
+
+def _parts(octets: bytes, where: str) -> list[bytes]:
+    """Give the documents: one that may span lines, or one a line."""
+    lines = [line for line in octets.splitlines() if line.strip()]
+    if not lines:
+        raise InputError("there is no document in it", where, _DO)
+    if len(lines) > 1 and lines[0].rstrip().endswith(b"}"):
+        return lines
+    return [octets]
+
+
+def _schema(document: bytes, where: str) -> str:
+    try:
+        return msgspec.json.decode(document, type=_Known).schema
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise InputError(f"not a document of nwscan: {error}", where, _DO) from error

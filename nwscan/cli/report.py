@@ -1,0 +1,99 @@
+"""``report`` and ``forget``: what was measured shown again, handed on, and deleted."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from analyzer.errors import UsageError
+from nwscan.cli.measure import show
+from nwscan.cli.options import failing, output_format, settings_of
+
+if TYPE_CHECKING:
+    from nwscan.api.exporting import Exportation
+    from nwscan.api.fail_on import Condition
+
+CLASSES: Final = (
+    "unicast_to_guest",
+    "multicast",
+    "broadcast",
+    "foreign_unicast",
+    "from_guest",
+    "unclassified",
+)
+
+
+@click.command(epilog="Example: nwscan report before.json after.json")
+@click.argument("reports", nargs=-1, required=True, metavar="REPORT...")
+@click.option(
+    "--export",
+    type=(click.Choice(CLASSES), click.Path(path_type=Path)),
+    metavar="CLASS F.pcapng",
+    help="Write the kept frames of one class, such as foreign_unicast, to a file.",
+)
+@failing
+@output_format("table", "json", "csv")
+@click.option("--csv", "shape", flag_value="csv", help="Short for --format csv.")
+def report(reports: tuple[str, ...], export: tuple[str, Path] | None, condition: Condition | None, shape: str) -> int:
+    """Show reports again: those of one card as one, those of several cards one after the other.
+
+    REPORT is a file that -o or --json wrote, a folder of kept ones (nwscan's own: /var/lib/nwscan/reports), or - for
+    standard input.
+    """
+    from nwscan.api import fail_on
+    from nwscan.api.documents import by_card, read_reports
+
+    found = read_reports(reports)
+    cards = by_card([one.report for one in found])
+    if export is None:
+        show(cards, shape)
+    else:
+        from analyzer.model.classes import FrameClass
+        from nwscan.api import exporting
+        from nwscan.render.progress import file_progress
+
+        kind, path = FrameClass[export[0].upper()], export[1]
+        with file_progress(str(path)) as watcher:
+            _tell_export(exporting.export(found, kind, path, watcher=watcher))
+    return fail_on.exit_code(condition, cards)
+
+
+def _tell_export(done: Exportation) -> None:
+    from nwscan.render.text import count, visible
+
+    of = "" if done.frames == done.counted else f" of {count(done.counted)} counted"
+    click.echo(f"{count(done.frames)} frames{of} written to {visible(str(done.path))}, SHA-256 {done.sha256}")
+
+
+@click.command(epilog="Example: nwscan forget vm1 --yes")
+@click.argument("guest", required=False)
+@click.option(
+    "--keep-days", type=click.FloatRange(0), metavar="DAYS", help="Delete only what is older than this [everything]."
+)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_context
+def forget(context: click.Context, guest: str | None, keep_days: float | None, yes: bool) -> int:
+    """Delete kept frames and reports: those of GUEST (its name, UUID or MAC), or all of them.
+
+    Each capture deletes by itself what is older than 30 days. The journal stays, so that what was applied can be
+    undone; a window from before a filter is what verify compares with, and is gone, too.
+    """
+    from nwscan.api import forgetting
+    from nwscan.render.kept import print_windows
+
+    windows = forgetting.kept_windows(guest, keep_days=keep_days, settings=settings_of(context))
+    print_windows(windows)
+    if not windows:
+        return 0
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UsageError("off a terminal nobody can be asked", "forget", "add --yes")
+        if not click.confirm("Delete them?"):
+            click.echo("nothing was deleted")
+            return 0
+    forgetting.forget(windows)
+    click.echo("deleted")
+    return 0
