@@ -9,7 +9,7 @@ import ipaddress
 import shlex
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self, TypeAlias
 
 from analyzer.errors import HostError, UsageError
 from analyzer.host.domain_xml import FilterReference, InterfaceXml, Parameters, interfaces, read_binding
@@ -61,6 +61,8 @@ class GuestCard:
     network: str | None = None
     virtualport: str | None = None
     inactive_filterref: FilterReference | None = None
+    migrated: Literal["here", "away"] | None = None
+    """Why it runs, or is off, where that is a migration: the last that libvirt knows of this guest."""
 
 
 def load_libvirt() -> ModuleType:
@@ -137,18 +139,29 @@ class LibvirtReader:
             persistent = bool(domain.isPersistent())
             live = interfaces(domain.XMLDesc(0)) if domain.isActive() else None
             inactive = interfaces(domain.XMLDesc(self._libvirt.VIR_DOMAIN_XML_INACTIVE)) if persistent else ()
+            migrated = self._migrated(*domain.state())
         except self._libvirt.libvirtError as error:
             if error.get_error_code() == self._libvirt.VIR_ERR_NO_DOMAIN:
                 return []
             raise HostError(f"libvirt: {error.get_error_message()}", f"a guest at {self.uri}", "try again") from error
         guest = GuestIdentity((), Provenance.LIBVIRT_XML, name=name, uuid=uuid)
         if live is None:
-            return [_card(guest, None, one, persistent=persistent) for one in inactive]
-        addresses = self._addresses(domain) if self._with_addresses else {}
-        return [
-            _card(guest, one, kept, persistent=persistent, addresses=addresses.get(one.mac or 0, ()))
-            for one, kept in _paired(live, inactive)
-        ]
+            found = [_card(guest, None, one, persistent=persistent) for one in inactive]
+        else:
+            addresses = self._addresses(domain) if self._with_addresses else {}
+            found = [
+                _card(guest, one, kept, persistent=persistent, addresses=addresses.get(one.mac or 0, ()))
+                for one, kept in _paired(live, inactive)
+            ]
+        return [replace(card, migrated=migrated) for card in found]
+
+    def _migrated(self, state: int, reason: int) -> Literal["here", "away"] | None:
+        """Say whether libvirt gives a migration as the reason for a guest's state (virDomainGetState)."""
+        if (state, reason) == (self._libvirt.VIR_DOMAIN_RUNNING, self._libvirt.VIR_DOMAIN_RUNNING_MIGRATED):
+            return "here"
+        if (state, reason) == (self._libvirt.VIR_DOMAIN_SHUTOFF, self._libvirt.VIR_DOMAIN_SHUTOFF_MIGRATED):
+            return "away"
+        return None
 
     def _addresses(self, domain: _Domain) -> Mapping[int, tuple[Address, ...]]:
         """Give the addresses of a running guest by MAC: libvirt's own DHCP leases, and the host's ARP table.

@@ -9,9 +9,12 @@ from analyzer.errors import HostError
 from analyzer.host.domain_xml import InterfaceXml, for_update, interfaces, read_binding
 from analyzer.host.guests import load_libvirt
 from analyzer.model.addresses import parse_mac
+from generator.deploy.bridge_writer import BridgeWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from generator.deploy.door import BridgeDoor
 
 _PERMISSION_HINT: Final = "run as root, or with a polkit rule that lets you manage libvirt"
 
@@ -19,11 +22,13 @@ _PERMISSION_HINT: Final = "run as root, or with a polkit rule that lets you mana
 class LibvirtWriter:
     """A read-write connection to libvirt, open from entering it to leaving it.
 
-    Raises HostError, with libvirt's own words, where libvirt does not answer or refuses.
+    Raises HostError, with libvirt's own words, where libvirt does not answer or refuses. ``bridge`` is the door to the
+    bridges of the same host [this host's].
     """
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, bridge: BridgeDoor | None = None) -> None:
         self.uri = uri
+        self.bridge: BridgeDoor = BridgeWriter() if bridge is None else bridge
         self._libvirt: Any = load_libvirt()
         self._connection: Any = None
 

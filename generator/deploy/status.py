@@ -6,13 +6,20 @@ Values in, values out: whoever calls it has asked libvirt and the kernel.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from shlex import quote
 from typing import TYPE_CHECKING
 
 from analyzer.model.addresses import format_mac
-from generator.deploy.journal import State
+from generator.deploy.drift import (
+    BridgeLooks,
+    Drift,
+    DriftCause,
+    bridge_drift,
+    card_drift,
+    filter_drift,
+    interrupted,
+    without_ours,
+)
 from generator.deploy.plan import Attach, DefineFilter
-from generator.deploy.undo import meaning
 from generator.nwfilter.xml import read_filterref
 
 if TYPE_CHECKING:
@@ -20,7 +27,7 @@ if TYPE_CHECKING:
 
     from analyzer.host.guests import Binding, GuestCard
     from analyzer.host.rules import KernelRules
-    from generator.deploy.journal import JournalRecord
+    from generator.deploy.journal import JournalRecord, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +35,8 @@ class CardStatus:
     """One card. ``intended`` is the filter that nwscan attached, None where it attached none.
 
     ``live``, ``inactive`` and ``binding`` are filter names as libvirt has them; ``rules`` counts the kernel's rules for
-    the tap, None where they were not asked for. ``state`` is the journal's, None without a record. ``drift`` holds a
-    sentence for each thing that is not as intended.
+    the tap, None where they were not asked for. ``state`` is the journal's, None without a record. ``findings`` tells
+    of each thing that is not as intended; ``has_remedy`` says that a bridge remedy is in force for the card.
     """
 
     guest: str
@@ -43,7 +50,13 @@ class CardStatus:
     rules: int | None
     state: State | None
     since: str | None
-    drift: tuple[str, ...]
+    findings: tuple[Drift, ...] = ()
+    has_remedy: bool = False
+
+    @property
+    def drift(self) -> tuple[str, ...]:
+        """A sentence for each thing that is not as intended."""
+        return tuple(one.sentence for one in self.findings)
 
 
 def card_statuses(
@@ -53,20 +66,27 @@ def card_statuses(
     rules: Mapping[str, KernelRules],
     filters: Sequence[str],
     texts: Mapping[str, str] | None = None,
+    bridges: BridgeLooks | None = None,
 ) -> tuple[CardStatus, ...]:
     """Give the status of every card that has a filter or a change in force, and of changes whose card is gone.
 
     ``records`` are those in force, newest first; ``rules`` are by tap; ``filters`` are the names that libvirt has, and
     ``texts`` their XML by name, where it was asked for: without it nobody can tell whether a filter was edited.
+    Neither can anybody of bridge remedies without ``bridges``.
     """
     by_tap = {binding.tap: binding.filter for binding in bindings}
+    no_rules_anywhere = not any(rules[tap].present for tap in by_tap if tap in rules)
     statuses, told = [], []
     for card in cards:
         about = [record for record in records if _is_about(record, card)]
         told += about
         if about or card.filterref or card.inactive_filterref:
             status = _status(card, about, by_tap, rules)
-            statuses.append(replace(status, drift=tuple(_drift(status, card, about, filters, texts or {}))))
+            found = tuple(interrupted(status, about)) or (
+                *_filter_findings(status, card, about, filters, texts or {}, no_rules_anywhere=no_rules_anywhere),
+                *(bridge_drift(status, about, bridges) if bridges is not None else ()),
+            )
+            statuses.append(replace(status, findings=found))
     return (*statuses, *(_orphan(record, cards) for record in records if not all(_cards_there(record, cards, told))))
 
 
@@ -77,8 +97,12 @@ def _mac(card: GuestCard) -> str:
 def _is_about(record: JournalRecord, card: GuestCard) -> bool:
     """Say whether a change is the card's: it attaches the card, or redefines what the card refers to."""
     return record.plan.guest == card.identity.uuid and (
-        _mac(card) in record.plan.macs or any(_redefines(record, name) for name in _referred(card))
+        _mac(card) in _cards_of(record) or any(_redefines(record, name) for name in _referred(card))
     )
+
+
+def _cards_of(record: JournalRecord) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*record.plan.macs, *record.plan.bridge_cards)))
 
 
 def _referred(card: GuestCard) -> tuple[str, ...]:
@@ -98,7 +122,7 @@ def _cards_there(record: JournalRecord, cards: Sequence[GuestCard], told: Sequen
     """Say of the change, and of each card that it attaches, whether some card's status tells of it."""
     yield any(one is record for one in told)
     present = {_mac(card) for card in cards if card.identity.uuid == record.plan.guest}
-    yield from (mac in present for mac in record.plan.macs)
+    yield from (mac in present for mac in _cards_of(record))
 
 
 def _status(
@@ -122,7 +146,7 @@ def _status(
         rules=None if known is None else len(known.rules) if known.present else 0,
         state=record.state if record else None,
         since=record.created if record else None,
-        drift=(),
+        has_remedy=any(_mac(card) in one.plan.bridge_cards for one in about),
     )
 
 
@@ -134,56 +158,32 @@ def _intended(card: GuestCard, about: Sequence[JournalRecord]) -> str | None:
     return next(iter((*attached, *redefined)), None)
 
 
-def _drift(
+def _filter_findings(
     status: CardStatus,
     card: GuestCard,
     about: Sequence[JournalRecord],
     filters: Sequence[str],
     texts: Mapping[str, str],
-) -> Iterator[str]:
-    unfinished = next((one.state for one in about if one.state in {State.APPLYING, State.UNDOING}), None)
-    if unfinished is not None:  # what is there is half done: nothing else can be said against it
-        what = "applying" if unfinished is State.APPLYING else "undoing"
-        yield f"{what} was interrupted: nwscan rollback {quote(status.guest)} restores what was there before"
-        return
+    *,
+    no_rules_anywhere: bool,
+) -> Iterator[Drift]:
     if status.intended is None:
-        if status.live and status.tap and status.binding is None:
-            yield f"libvirt shows filter {status.live} on the running card and has no binding for it"
+        yield from without_ours(status)
         return
-    yield from _filter_drift(status.intended, about, filters, texts)
-    if card.running and status.live != status.intended:
-        yield f"the running card has {_named(status.live)} instead of {status.intended}: somebody changed it"
-    if card.inactive_xml is not None and status.inactive != status.intended:
-        yield f"the next start will use {_named(status.inactive)} instead of {status.intended}: somebody changed it"
-    if card.running and status.live == status.intended and status.binding != status.intended:
-        if status.binding is None:
-            yield "libvirt has no binding for the running card: the binding was deleted, or libvirt was restarted badly"
-        else:
-            yield f"libvirt's binding for the running card is of filter {status.binding}: somebody made it"
-    if card.running and status.binding == status.intended and status.rules == 0:
-        yield "the kernel has no rules for the tap: the firewall was reloaded, or the rules were deleted"
+    yield from filter_drift(intended_filters(status.intended, about), filters, texts)
+    yield from card_drift(status, card, about, no_rules_anywhere=no_rules_anywhere)
 
 
-def _filter_drift(
-    intended: str, about: Sequence[JournalRecord], filters: Sequence[str], texts: Mapping[str, str]
-) -> Iterator[str]:
-    """Tell of the card's filters that are gone, or otherwise than the newest change defined them."""
+def intended_filters(intended: str, about: Sequence[JournalRecord]) -> tuple[DefineFilter, ...]:
+    """Give, of a card's filters, the newest definition of each: ``about`` are the card's changes, newest first."""
     steps = [step for record in reversed(about) for step in record.plan.steps if isinstance(step, DefineFilter)]
-    own = {step.name: step for step in steps if _is_of(step.name, intended)}
-    for name, step in own.items():
-        if name not in filters:
-            yield f"filter {name} is gone from libvirt"
-        elif name in texts and meaning(texts[name]) != meaning(step.after):
-            yield f"filter {name} is not as nwscan defined it: somebody edited it"
-
-
-def _named(name: str | None) -> str:
-    return f"filter {name}" if name else "no filter"
+    return tuple({step.name: step for step in steps if _is_of(step.name, intended)}.values())
 
 
 def _orphan(record: JournalRecord, cards: Sequence[GuestCard]) -> CardStatus:
     present = {_mac(card) for card in cards if card.identity.uuid == record.plan.guest}
-    gone = [mac for mac in record.plan.macs if mac not in present]
+    gone = [mac for mac in _cards_of(record) if mac not in present]
+    sentence = f"the guest or its card is gone; nwscan rollback {record.plan.guest} removes what is left"
     return CardStatus(
         guest=record.plan.name,
         uuid=record.plan.guest,
@@ -196,5 +196,5 @@ def _orphan(record: JournalRecord, cards: Sequence[GuestCard]) -> CardStatus:
         rules=None,
         state=record.state,
         since=record.created,
-        drift=(f"the guest or its card is gone; nwscan rollback {record.plan.guest} removes what is left",),
+        findings=(Drift(DriftCause.GUEST_GONE, sentence, can_repair=False),),
     )

@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from analyzer.errors import HostError, NwscanError, RollbackIncompleteError, RolledBackError
+from generator.deploy import bridge_steps, preconditions
 from generator.deploy.door import WriterDoor
 from generator.deploy.journal import Journal, JournalRecord, State
-from generator.deploy.plan import Attach, DefineFilter, Plan, Step, check, describe
+from generator.deploy.plan import Attach, DefineFilter, Plan, Reinstall, Step, check, describe
+from generator.deploy.reinstall import reinstall
 from generator.deploy.undo import Undone, meaning, undo_record
 from generator.nwfilter.xml import read_filterref
 
@@ -36,16 +38,17 @@ def apply(plan: Plan, door: WriterDoor, journal: Journal) -> JournalRecord:
         for step in plan.steps:
             _require_unchanged(plan, step, door)
         _require_both_sides(plan, door)
+        preconditions.require(plan, door)
         record = journal.create(plan)
-        doing = ""
+        doing, told = "", []
         try:
             for number, step in enumerate(plan.steps):
                 doing = describe(step)
                 record = journal.begin(record, number)
                 _require_unchanged(plan, step, door)
-                _do(plan, step, door)
+                told += _do(plan, step, door)
             doing = "write down that it was applied"
-            return journal.reach(record, State.APPLIED)
+            return journal.reach(record, State.APPLIED, "; ".join(told) or None)
         except NwscanError as error:
             undone = undo_record(record, door, journal, f"could not {doing}: {error.what}", others)
             raise RolledBackError(
@@ -128,8 +131,12 @@ def _require_unchanged(plan: Plan, step: Step, door: WriterDoor) -> None:
     """Raise HostError where what a step was made from is not what is there now."""
     if isinstance(step, DefineFilter):
         now, what = door.filter_xml(step.name), f"filter {step.name}"
+    elif isinstance(step, Attach | Reinstall):
+        live = step.live if isinstance(step, Attach) else True
+        now, what = door.interface_xml(plan.guest, step.mac, live=live), f"the card {step.mac} of {plan.name}"
     else:
-        now, what = door.interface_xml(plan.guest, step.mac, live=step.live), f"the card {step.mac} of {plan.name}"
+        bridge_steps.require_unchanged(plan, step, door)
+        return
     if now != step.before:
         raise HostError(f"{what} has changed since the plan was made", plan.uri, "make a new plan with nwscan suggest")
 
@@ -153,8 +160,11 @@ def _require_both_sides(plan: Plan, door: WriterDoor) -> None:
             )
 
 
-def _do(plan: Plan, step: Step, door: WriterDoor) -> None:
-    """Do one step and see for ourselves that it is done: libvirt ignores what it does not know."""
+def _do(plan: Plan, step: Step, door: WriterDoor) -> list[str]:
+    """Do one step and see for ourselves that it is done: libvirt ignores what it does not know.
+
+    Gives what is worth telling of how it went.
+    """
     if isinstance(step, DefineFilter):
         door.define_filter(step.after)
         defined = door.filter_xml(step.name)
@@ -162,16 +172,26 @@ def _do(plan: Plan, step: Step, door: WriterDoor) -> None:
             raise HostError(
                 f"libvirt made something else of filter {step.name}", step.name, "report it with: nwscan doctor"
             )
-        return
-    door.update_interface(plan.guest, step.after, live=step.live)
-    now = door.interface_xml(plan.guest, step.mac, live=step.live)
-    if now is None or read_filterref(now) != read_filterref(step.after):
-        raise HostError(f"libvirt took the change of card {step.mac} and does not show it", plan.uri)
-    bound = door.bound_filter(plan.guest, step.mac) if step.live else None
-    ref = read_filterref(step.after)
-    if step.live and (ref is None or bound != ref.filter):  # the XML is no proof: a tap that is none has no rules
+    elif isinstance(step, Attach):
+        door.update_interface(plan.guest, step.after, live=step.live)
+        _require_attached(plan, step.mac, step.after, door, live=step.live)
+    elif isinstance(step, Reinstall):
+        open_s = reinstall(plan, step, door)
+        _require_attached(plan, step.mac, step.before, door, live=True)
+        return [f"making the rules of card {step.mac} anew took {open_s:.2f} s, in which they did not act"]
+    else:
+        bridge_steps.do(plan, step, door)
+    return []
+
+
+def _require_attached(plan: Plan, mac: str, wanted: str, door: WriterDoor, *, live: bool) -> None:
+    now, ref = door.interface_xml(plan.guest, mac, live=live), read_filterref(wanted)
+    if now is None or read_filterref(now) != ref:
+        raise HostError(f"libvirt took the change of card {mac} and does not show it", plan.uri)
+    bound = door.bound_filter(plan.guest, mac) if live else None
+    if live and (ref is None or bound != ref.filter):  # the XML is no proof: a tap that is none has no rules
         raise HostError(
-            f"libvirt shows the filter on card {step.mac} and does not install it",
+            f"libvirt shows the filter on card {mac} and does not install it",
             plan.uri,
             "see whether the card has a tap on a Linux bridge: nwscan list",
         )

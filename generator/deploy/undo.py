@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analyzer.errors import HostError, NwscanError, RollbackIncompleteError
+from generator.deploy import bridge_steps
 from generator.deploy.journal import Journal, JournalRecord, State
-from generator.deploy.plan import Attach, DefineFilter, Plan, describe
+from generator.deploy.plan import Attach, DefineFilter, Plan, Reinstall, Step, describe
+from generator.deploy.reinstall import undo_reinstall
 from generator.nwfilter.normalise import normalise
 from generator.nwfilter.xml import read_filter, read_filterref, with_filterref
 
@@ -49,9 +51,7 @@ def undo_record(
         except HostError as error:  # a full disk must not keep a guest from being restored: begin is on disk already
             failures.append(error.what)
         try:
-            lines += (
-                _undo_filter(step, door) if isinstance(step, DefineFilter) else _undo_card(plan, step, door, covered)
-            )
+            lines += _undo_step(plan, step, door, covered)
         except NwscanError as error:
             failures.append(f"{describe(step)}: {error.what}")
     if not failures:
@@ -69,6 +69,17 @@ def undo_record(
 def meaning(xml: str) -> Filter:
     """Give a filter as libvirt has it: equal for two texts that make the same rules."""
     return normalise(read_filter(xml).filter).filter
+
+
+def _undo_step(plan: Plan, step: Step, door: WriterDoor, covered: set[tuple[str, bool]]) -> list[str]:
+    match step:
+        case DefineFilter():
+            return _undo_filter(step, door)
+        case Attach():
+            return _undo_card(plan, step, door, covered)
+        case Reinstall():
+            return undo_reinstall(plan, step, door)
+    return bridge_steps.undo(plan, step, door)
 
 
 def _undo_filter(step: DefineFilter, door: WriterDoor) -> list[str]:
@@ -117,7 +128,7 @@ def _undo_side(plan: Plan, step: Attach, door: WriterDoor, *, live: bool) -> lis
     return [f"restored {where}"]
 
 
-def _attached_by(step: Attach, now: str, steps: Sequence[Attach | DefineFilter]) -> Attach:
+def _attached_by(step: Attach, now: str, steps: Sequence[Step]) -> Attach:
     """Give the step whose reference the card has now: after a restart that is what was attached for the next start."""
     present = read_filterref(now)
     candidates = [step, *(one for one in steps if isinstance(one, Attach) and one.mac == step.mac)]

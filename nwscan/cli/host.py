@@ -60,7 +60,9 @@ def status(context: click.Context, shape: str) -> int:
 def _card(one: CardStatus) -> dict[str, Any]:
     from dataclasses import asdict
 
-    return {**asdict(one), "state": one.state, "drift": list(one.drift)}
+    fields = asdict(one)
+    causes = [{"cause": each["cause"].value, "can_repair": each["can_repair"]} for each in fields.pop("findings")]
+    return {**fields, "state": one.state, "drift": list(one.drift), "causes": causes}
 
 
 @click.command(epilog="Example: nwscan doctor")

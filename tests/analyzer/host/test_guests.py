@@ -192,8 +192,18 @@ LEASE, ARP = 0, 2
 class FakeDomain:
     """A running guest whose answers a test chooses; an exception as an answer is raised."""
 
-    def __init__(self, live: object, inactive: object = None, addresses: dict[int, object] | None = None) -> None:
+    def __init__(
+        self,
+        live: object,
+        inactive: object = None,
+        addresses: dict[int, object] | None = None,
+        state: tuple[int, int] = (1, 1),
+    ) -> None:
         self._live, self._inactive, self._addresses = live, inactive, addresses or {}
+        self._state = state
+
+    def state(self) -> tuple[int, int]:
+        return self._state
 
     def name(self) -> str:
         return "vm1"
@@ -205,7 +215,7 @@ class FakeDomain:
         return self._inactive is not None
 
     def isActive(self) -> bool:  # noqa: N802 - libvirt's name
-        return True
+        return self._live is not None
 
     def XMLDesc(self, flags: int) -> object:  # noqa: N802 - libvirt's name
         return _answer(self._inactive if flags else self._live)
@@ -227,6 +237,10 @@ def reader_of(monkeypatch: pytest.MonkeyPatch, *domains: FakeDomain) -> LibvirtR
         openReadOnly=lambda _uri: connection,
         VIR_ERR_NO_DOMAIN=NO_DOMAIN,
         VIR_DOMAIN_XML_INACTIVE=2,
+        VIR_DOMAIN_RUNNING=1,
+        VIR_DOMAIN_RUNNING_MIGRATED=2,
+        VIR_DOMAIN_SHUTOFF=5,
+        VIR_DOMAIN_SHUTOFF_MIGRATED=4,
         VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE=LEASE,
         VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_ARP=ARP,
     )
@@ -277,6 +291,22 @@ def test_a_transient_guest_has_nothing_that_is_kept(monkeypatch: pytest.MonkeyPa
         None,
         "br0",
     )
+
+
+@pytest.mark.parametrize(
+    ("live", "state", "told"),
+    [(True, (1, 2), "here"), (True, (1, 1), None), (False, (5, 4), "away"), (False, (5, 1), None)],
+)
+def test_a_migration_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+    live: bool,  # noqa: FBT001 - parametrized
+    state: tuple[int, int],
+    told: str | None,
+) -> None:
+    """virDomainGetState: running (1) since a migration (2), shut off (5) by one (4)."""
+    text = xml(interface("52:54:00:00:00:01"))
+    (card,) = read(monkeypatch, FakeDomain(text if live else None, text, state=state))
+    assert card.migrated == told
 
 
 def test_live_and_kept_cards_are_joined_by_mac_and_not_by_place(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,9 +14,22 @@ import msgspec
 from analyzer.errors import HostError
 from analyzer.host.domain_xml import interfaces
 from analyzer.host.guests import Binding, GuestCard
-from analyzer.model.addresses import format_mac
+from analyzer.model.addresses import format_mac, parse_mac
 from analyzer.model.identity import GuestIdentity, Provenance
-from generator.deploy.plan import Attach, DefineFilter, Plan, Step
+from generator.deploy.door import EntryLook, PortLook
+from generator.deploy.drift import BridgeLooks
+from generator.deploy.hook import hook_text
+from generator.deploy.plan import (
+    Attach,
+    DefineFilter,
+    InstallHook,
+    Plan,
+    Reinstall,
+    SetFdbEntry,
+    SetPortFlag,
+    Step,
+    digest,
+)
 from generator.nwfilter.normalise import normalise
 from generator.nwfilter.xml import read_filter, read_filterref, write_filter
 from generator.suggest.profiles import interface_xml, mac_profile
@@ -39,12 +52,18 @@ class GuestState(msgspec.Struct):
 
 
 class HostState(msgspec.Struct):
-    """All of it. ``unbound`` are cards whose rules somebody took away; ``refused`` are calls that fail."""
+    """All of it. ``unbound`` are cards whose rules somebody took away; ``refused`` are calls that fail.
+
+    ``ports`` are those of bridges by name, ``fdb`` their entries by address, ``hooks`` libvirt's by file name.
+    """
 
     filters: dict[str, str]
     guests: dict[str, GuestState]
     unbound: list[str] = []
     refused: list[str] = []
+    ports: dict[str, PortLook] = {}
+    fdb: dict[str, EntryLook] = {}
+    hooks: dict[str, str] = {}
 
 
 def read_state(path: Path) -> HostState:
@@ -66,6 +85,10 @@ class FileDoor:
         self.path = path
         self.killer = killer or Killer()
         self.calls: list[str] = []
+
+    @property
+    def bridge(self) -> FileBridge:
+        return FileBridge(self)
 
     def _enter(self, call: str) -> HostState:
         self.calls.append(call)
@@ -124,6 +147,8 @@ class FileDoor:
             raise HostError("libvirt: device not found", URI)
         if live and ref is not None and not _complete(state, ref.filter):
             raise HostError("libvirt: failed to add new filter rules - attempting to restore old rules", URI)
+        if live and read_filterref(side[mac]) != ref and mac in state.unbound:
+            state.unbound.remove(mac)  # what is attached anew is installed anew
         side[mac] = xml
         self._leave(state)
 
@@ -132,6 +157,48 @@ class FileDoor:
         side = _side(state, guest, live=True)
         ref = read_filterref(side[mac]) if side and mac in side else None
         return ref.filter if ref and mac not in state.unbound else None
+
+
+class FileBridge:
+    """The door to the bridges of the same file."""
+
+    def __init__(self, door: FileDoor) -> None:
+        self._door = door
+
+    def port(self, name: str) -> PortLook | None:
+        return self._door._enter(f"port {name}").ports.get(name)
+
+    def entry(self, bridge: str, mac: int) -> EntryLook | None:
+        state = self._door._enter(f"entry {format_mac(mac)}")
+        found = state.fdb.get(format_mac(mac))
+        return found if found and state.ports[found.port].bridge == bridge else None
+
+    def set_flood(self, port: str, *, is_on: bool) -> None:
+        state = self._door._enter(f"set_flood {port} {is_on}")
+        state.ports[port] = state.ports[port]._replace(flood=is_on)
+        self._door._leave(state)
+
+    def set_entry(self, mac: int, port: str, state: str | None) -> None:
+        now = self._door._enter(f"set_entry {format_mac(mac)} {state}")
+        if state is None:
+            del now.fdb[format_mac(mac)]
+        else:
+            now.fdb[format_mac(mac)] = EntryLook(port, state)
+        self._door._leave(now)
+
+    def hook(self, name: str) -> str | None:
+        return self._door._enter(f"hook {name}").hooks.get(name)
+
+    def write_hook(self, name: str, text: str) -> None:
+        state = self._door._enter(f"write_hook {name}")
+        assert name not in state.hooks
+        state.hooks[name] = text
+        self._door._leave(state)
+
+    def remove_hook(self, name: str) -> None:
+        state = self._door._enter(f"remove_hook {name}")
+        state.hooks.pop(name, None)
+        self._door._leave(state)
 
 
 def _side(state: HostState, guest: str, *, live: bool) -> dict[str, str] | None:
@@ -224,3 +291,32 @@ def plan_for(state: HostState, guest: str, extra_macs: tuple[int, ...] = ()) -> 
             if before is not None and after is not None and before != after:
                 steps.append(Attach(mac, is_live, before, after))
     return Plan("nwscan.plan/1", guest, state.guests[guest].name, URI, tuple(steps), "mac")
+
+
+def bridge_looks(state: HostState) -> BridgeLooks:
+    """Give the bridges as the writing door sees them."""
+    entries = {(state.ports[one.port].bridge, parse_mac(mac)): one for mac, one in state.fdb.items()}
+    return BridgeLooks(state.ports, entries, state.hooks)
+
+
+def remedy_for(state: HostState, guest: str, *, hook: bool = True) -> Plan:
+    """Give the plan that stops the flooding to every card of a running guest."""
+    steps: list[Step] = []
+    for card in (one for one in cards(state) if one.identity.uuid == guest and one.running):
+        mac, tap = format_mac(card.identity.macs[0]), card.identity.tap or ""
+        port, entry = state.ports[tap], state.fdb.get(mac)
+        if hook:
+            text = hook_text(guest, mac, port.bridge, (mac,))
+            steps.append(InstallHook(mac, port.bridge, (mac,), digest(text)))
+        before = entry.state if entry else None
+        assert before in {None, "dynamic", "static"}
+        steps.append(SetFdbEntry(mac, tap, port.ifindex, port.bridge, mac, before))  # type: ignore[arg-type]
+        steps.append(SetPortFlag(mac, tap, port.ifindex, port.bridge, before=True, after=False))
+    return Plan("nwscan.plan/1", guest, state.guests[guest].name, URI, tuple(steps), "flood_off")
+
+
+def repair_for(state: HostState, guest: str) -> Plan:
+    """Give the plan that makes the rules of every running card anew."""
+    live = state.guests[guest].live or {}
+    steps = tuple(Reinstall(mac, text) for mac, text in live.items())
+    return Plan("nwscan.plan/1", guest, state.guests[guest].name, URI, steps, "mac")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from generator.deploy.door import EntryLook, PortLook
 from tests.generator.deploy.file_door import GuestState, HostState
 
 GUEST = "6e777363-616e-4c61-8b00-000000000001"
@@ -62,7 +63,14 @@ def host(
         {mac: interface(mac, live=True, filterref=PARAMETERS)},
         {mac: interface(mac, live=False, filterref=PARAMETERS)},
     )
-    return HostState({"no-ip-spoofing": STOCK_CHILD, "clean-traffic": STOCK}, {GUEST: guest, OTHER: bystander})
+    ports = {f"vnet{one[-2:]}": PortLook(7 + number, "br0", flood=True) for number, one in enumerate((*macs, mac))}
+    return HostState(
+        {"no-ip-spoofing": STOCK_CHILD, "clean-traffic": STOCK},
+        {GUEST: guest, OTHER: bystander},
+        ports=ports,
+        fdb={macs[0]: EntryLook(f"vnet{macs[0][-2:]}", "dynamic")} if running else {},
+        hooks={"somebody-elses": "#!/bin/sh\n"},
+    )
 
 
 HOSTS = {

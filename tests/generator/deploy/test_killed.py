@@ -6,13 +6,25 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from analyzer.model.addresses import format_mac, parse_mac
 from generator.deploy.journal import Journal, State
-from generator.deploy.status import card_statuses
+from generator.deploy.status import CardStatus, card_statuses
 from generator.deploy.transaction import apply, rollback
-from tests.generator.deploy.file_door import FileDoor, HostState, bindings, cards, plan_for, read_state, write_state
+from tests.generator.deploy.file_door import (
+    FileDoor,
+    HostState,
+    bindings,
+    bridge_looks,
+    cards,
+    plan_for,
+    read_state,
+    remedy_for,
+    repair_for,
+    write_state,
+)
 from tests.generator.deploy.hosts import GUEST, HOSTS
 from tests.generator.deploy.killing import killed_at
 
@@ -91,12 +103,16 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     return bench
 
 
+def statuses(bench: Bench) -> tuple[CardStatus, ...]:
+    now, records = bench.read(), Journal(bench.journal).in_force(GUEST)
+    return card_statuses(cards(now), records, bindings(now), {}, tuple(now.filters), now.filters, bridge_looks(now))
+
+
 def check_status(bench: Bench, before: HostState) -> None:
     """What is otherwise than before is told, and what is told is so."""
-    now, journal = bench.read(), Journal(bench.journal)
-    records = journal.in_force(GUEST)
-    statuses = card_statuses(cards(now), records, bindings(now), {}, tuple(now.filters), now.filters)
-    mine = [one for one in statuses if one.uuid == GUEST]
+    now = bench.read()
+    records, told_now = Journal(bench.journal).in_force(GUEST), statuses(bench)
+    mine = [one for one in told_now if one.uuid == GUEST]
     if now != before:
         assert records, "something was changed and the journal does not know"
         assert mine
@@ -106,7 +122,7 @@ def check_status(bench: Bench, before: HostState) -> None:
         elif one.state is not None:
             assert any("rollback" in line for line in one.drift)
     for card in cards(now):
-        for told in statuses:
+        for told in told_now:
             if (told.uuid, told.mac) == (card.identity.uuid, format_mac(card.identity.macs[0])):
                 assert told.live == (card.filterref[0] if card.running and card.filterref else None)
 
@@ -186,3 +202,56 @@ def test_killed_twice(bench: Bench) -> None:
             shutil.copytree(bench.journal.with_name("half"), bench.journal)
             inner += 5
         shutil.rmtree(bench.journal.with_name("half"))
+
+
+RUNNING = ("clean-traffic", "transient", "two cards")
+
+
+@pytest.mark.parametrize("bench", RUNNING, indirect=True)
+def test_killed_while_a_bridge_remedy_is_applied_or_undone(bench: Bench) -> None:
+    before = bench.read()
+    plan = remedy_for(before, GUEST)
+    faults = 0
+    for _ in bench.killed_applying(plan):
+        check_status(bench, before)
+        check_undone(bench, before)
+        faults += 1
+    assert faults > 5 * len(plan.steps)
+    assert bench.read() != before
+    bench.keep()
+    for _ in bench.killed_rolling_back():
+        check_status(bench, before)
+        check_undone(bench, before)
+
+
+@pytest.mark.parametrize("bench", RUNNING, indirect=True)
+def test_killed_while_a_filter_and_a_remedy_are_there(bench: Bench) -> None:
+    before = bench.read()
+    bench.apply(plan_for(before, GUEST))
+    first = bench.read()
+    bench.keep()
+    for _ in bench.killed_applying(remedy_for(first, GUEST)):
+        check_status(bench, first)
+        check_undone(bench, before)
+
+
+@pytest.mark.parametrize("bench", RUNNING, indirect=True)
+def test_killed_while_rules_are_made_anew(bench: Bench) -> None:
+    """Killed between the two halves of it, the card is without its filter: undoing puts it right."""
+    before = bench.read()
+    bench.apply(plan_for(before, GUEST))
+    applied = bench.read()
+    live = applied.guests[GUEST].live
+    assert live is not None
+    write_state(bench.state, msgspec.structs.replace(applied, unbound=list(live)))
+    bench.keep()
+    repair, halves = repair_for(applied, GUEST), 0
+    for _ in bench.killed_applying(repair):
+        now = bench.read().guests[GUEST].live
+        halves += now != live
+        assert bench.read() == applied or all(one.drift for one in statuses(bench) if one.uuid == GUEST)
+        bench.rollback()
+        assert msgspec.structs.replace(bench.read(), unbound=[]) == before
+        assert Journal(bench.journal).in_force() == ()
+    assert halves
+    assert bench.read() == applied

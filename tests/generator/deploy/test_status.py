@@ -102,7 +102,6 @@ def test_the_columns(bench: Bench) -> None:
         rules=2,
         state=State.APPLIED,
         since=bench.journal.records()[0].created,
-        drift=(),
     )
     assert bench.status().rules is None
 
