@@ -43,6 +43,16 @@ class Settings:
     state: Path = field(default_factory=lambda: _state_folder(os.environ))
 
     @property
+    def virsh_uri(self) -> str | None:
+        """What virsh has to be told with ``-c`` to reach the same libvirt; None where it goes there by itself.
+
+        Without a word virsh takes VIRSH_DEFAULT_CONNECT_URI, LIBVIRT_DEFAULT_URI, then the system's libvirt for root.
+        """
+        told = os.environ.get("VIRSH_DEFAULT_CONNECT_URI") or os.environ.get("LIBVIRT_DEFAULT_URI")
+        by_itself = told or (_SYSTEM_URI if os.geteuid() == 0 else None)
+        return None if self.uri == by_itself else self.uri
+
+    @property
     def reports(self) -> Path:
         """The folder of kept reports and frames."""
         return self.state / "reports"

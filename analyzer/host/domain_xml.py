@@ -24,6 +24,15 @@ Parameters: TypeAlias = tuple[tuple[str, str], ...]
 FilterReference: TypeAlias = tuple[str, Parameters]
 """The name of a filter and the parameters that are passed to it."""
 
+KEEP_URI: Final = "urn:nwscan:keep:1"
+"""The namespace of the mark in a domain's metadata that says: this guest needs its foreign unicast, take none away.
+
+``<keep xmlns='urn:nwscan:keep:1' mac='52:54:00:00:00:01'>why</keep>``; without ``mac`` (MACs with spaces between) it is
+for all cards of the guest.
+"""
+
+_REASON_LENGTH: Final = 200
+
 _DOCUMENT_OCTETS: Final = 16 * 1024 * 1024
 """Far above any domain that libvirt would define; its own limit for a string over RPC is 4 MiB."""
 
@@ -63,6 +72,26 @@ def interfaces(domain_xml: str) -> tuple[InterfaceXml, ...]:
     root = _parse(domain_xml, "domain XML", "domain")
     lines = domain_xml.split("\n")  # and nothing else: the parser counts these
     return tuple(_interface(index, element, lines) for index, element in enumerate(root.iterfind("devices/interface")))
+
+
+def keep_mark(domain_xml: str, mac: int | None) -> str | None:
+    """Give why the card ``mac`` is marked to keep its foreign unicast ("" where it does not say); None: it is not.
+
+    A mark whose MACs cannot be read is for all cards. Raises InputError for what is no domain XML.
+    """
+    root = _parse(domain_xml, "domain XML", "domain")
+    for element in root.iterfind(f"metadata/{{{KEEP_URI}}}keep"):
+        if _is_for(element.get("mac", ""), mac):
+            return " ".join(str(element.xpath("string()")).split())[:_REASON_LENGTH]
+    return None
+
+
+def _is_for(macs: str, mac: int | None) -> bool:
+    try:
+        named = {parse_mac(each) for each in macs.split()}
+    except UsageError:
+        return True
+    return not named or mac in named
 
 
 def for_update(interface_xml: str) -> str:

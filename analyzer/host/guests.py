@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self, TypeAlias
 
 from analyzer.errors import HostError, UsageError
-from analyzer.host.domain_xml import FilterReference, InterfaceXml, Parameters, interfaces, read_binding
+from analyzer.host.domain_xml import FilterReference, InterfaceXml, Parameters, interfaces, keep_mark, read_binding
 from analyzer.model.addresses import format_mac, parse_mac
 from analyzer.model.identity import Address, GuestIdentity, Provenance
 
@@ -63,6 +63,8 @@ class GuestCard:
     inactive_filterref: FilterReference | None = None
     migrated: Literal["here", "away"] | None = None
     """Why it runs, or is off, where that is a migration: the last that libvirt knows of this guest."""
+    keep: str | None = None
+    """Why the guest is marked to keep its foreign unicast (domain_xml.KEEP_URI); None where it is not."""
 
 
 def load_libvirt() -> ModuleType:
@@ -137,23 +139,24 @@ class LibvirtReader:
         try:
             name, uuid = domain.name(), domain.UUIDString()
             persistent = bool(domain.isPersistent())
-            live = interfaces(domain.XMLDesc(0)) if domain.isActive() else None
-            inactive = interfaces(domain.XMLDesc(self._libvirt.VIR_DOMAIN_XML_INACTIVE)) if persistent else ()
+            live_xml = domain.XMLDesc(0) if domain.isActive() else None
+            inactive_xml = domain.XMLDesc(self._libvirt.VIR_DOMAIN_XML_INACTIVE) if persistent else None
             migrated = self._migrated(*domain.state())
         except self._libvirt.libvirtError as error:
             if error.get_error_code() == self._libvirt.VIR_ERR_NO_DOMAIN:
                 return []
             raise HostError(f"libvirt: {error.get_error_message()}", f"a guest at {self.uri}", "try again") from error
         guest = GuestIdentity((), Provenance.LIBVIRT_XML, name=name, uuid=uuid)
-        if live is None:
-            found = [_card(guest, None, one, persistent=persistent) for one in inactive]
+        inactive = interfaces(inactive_xml) if inactive_xml else ()
+        if live_xml is None:
+            cards = [_card(guest, None, one, persistent=persistent) for one in inactive]
         else:
             addresses = self._addresses(domain) if self._with_addresses else {}
-            found = [
+            cards = [
                 _card(guest, one, kept, persistent=persistent, addresses=addresses.get(one.mac or 0, ()))
-                for one, kept in _paired(live, inactive)
+                for one, kept in _paired(interfaces(live_xml), inactive)
             ]
-        return [replace(card, migrated=migrated) for card in found]
+        return [replace(_marked(card, live_xml, inactive_xml), migrated=migrated) for card in cards]
 
     def _migrated(self, state: int, reason: int) -> Literal["here", "away"] | None:
         """Say whether libvirt gives a migration as the reason for a guest's state (virDomainGetState)."""
@@ -317,6 +320,13 @@ def _card(
         virtualport=shown.virtualport,
         inactive_filterref=inactive.filterref if inactive else None,
     )
+
+
+def _marked(card: GuestCard, *documents: str | None) -> GuestCard:
+    """Give the card with the mark of either of its guest's documents."""
+    mac = card.identity.macs[0] if card.identity.macs else None
+    marks = (keep_mark(document, mac) for document in documents if document is not None)
+    return replace(card, keep=next((mark for mark in marks if mark is not None), None))
 
 
 def _paired(

@@ -89,16 +89,29 @@ def _order(program: Program) -> Iterator[Finding]:
 def _ends(program: Program) -> Iterator[Finding]:
     """Find sub-chains that a frame can fall out of: it is accepted there, and no later rule sees it."""
     lasts: dict[tuple[str, bool], Command] = {}
+    entries: dict[tuple[str, bool], Command] = {}
     for command in program.commands:
         if command.family is Family.EBTABLES and command.chain != "root":
             lasts[command.chain, command.to_guest] = command
+        elif command.jump:
+            entries[command.target, command.to_guest] = command
     for (chain, to_guest), last in lasts.items():
-        if last.target in (*_DECIDES, "RETURN") and not last.arguments:
+        entry = entries.get((chain, to_guest))
+        if last.target in (*_DECIDES, "RETURN") and _takes_all(last, entry):
             continue
         way = "to" if to_guest else "from"
         what = f"a frame {way} the guest that no rule of chain {chain!r} decides is accepted at its end"
         hint = "end the chain with a rule that matches everything: return to go on, drop to stop"
         yield Finding(Effect.MISLEADS, what, program.origins[last.origin].text, hint=hint)
+
+
+def _takes_all(last: Command, entry: Command | None) -> bool:
+    """Say whether a rule surely matches whatever comes in through ``entry``."""
+    try:
+        tests = read_tests(Family.EBTABLES, last.arguments)
+        return covers(tests, read_tests(Family.EBTABLES, entry.arguments) if entry else [])
+    except RefusedError:
+        return False
 
 
 def shadows(program: Program) -> Iterator[Finding]:

@@ -5,10 +5,12 @@ Each check looks at one thing and gives its refusal or None; all are asked, so t
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from analyzer.host.domain_xml import KEEP_URI
 from analyzer.host.guests import GuestCard
 from analyzer.model.addresses import format_mac
 from analyzer.model.classes import FrameClass
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from analyzer.model.identity import GuestIdentity
+    from analyzer.report.foreign_use import UsedMac
     from analyzer.report.report import Report
     from generator.evaluate.prediction import Prediction
     from generator.nwfilter.model import Filter
@@ -58,6 +61,8 @@ class RefusalKind(StrEnum):
     CONFIGURATIONS_DIFFER = "configurations_differ"
     DROPS_WANTED = "drops_wanted"
     FURTHER_MACS = "further_macs"
+    USES_FOREIGN = "uses_foreign"
+    MARKED_KEEP = "marked_keep"
     LEARNS_IP = "learns_ip"
     FILTER_INCOMPLETE = "filter_incomplete"
     NAME_TAKEN = "name_taken"
@@ -85,6 +90,7 @@ class Case:
     """Everything that the checks look at.
 
     ``existing`` is what the card refers to now, ``tree`` what stands below the filter that stays (None: there is none).
+    ``used`` are the foreign MACs whose frames the guest answers or sends on.
     """
 
     target: GuestCard | GuestIdentity
@@ -96,6 +102,7 @@ class Case:
     library: Mapping[str, Filter]
     existing: FilterRef | None
     tree: TreeReading | None
+    used: tuple[UsedMac, ...] = ()
 
 
 def refusals(case: Case) -> tuple[Refusal, ...]:
@@ -272,6 +279,31 @@ def _senders(case: Case) -> Refusal | None:
     return Refusal(reason, hint, can_force=True, kind=RefusalKind.FURTHER_MACS)
 
 
+def _uses_foreign(case: Case) -> Refusal | None:
+    """Refuse where frames to other MACs are of use to the guest: a virtual address, a router, a bridge inside it."""
+    used = [each for each in case.used if not case.filter_set.passes(each.mac)]
+    if not used:
+        return None
+    counts = (("answers", sum(each.answered for each in used)), ("sends on", sum(each.forwarded for each in used)))
+    does = " and ".join(f"{verb} {count}" for verb, count in counts if count)
+    reason = f"the guest {does} frames that went to {_macs([each.mac for each in used])}, which the filter would drop"
+    hint = f"where it needs them (a virtual address, a cluster, guests inside it): {_also([each.mac for each in used])}"
+    return Refusal(reason, hint, can_force=True, kind=RefusalKind.USES_FOREIGN)
+
+
+def _marked(case: Case) -> Refusal | None:
+    """Refuse where whoever runs the guest has marked it: that is taken back, not overruled."""
+    card = case.target
+    if not isinstance(card, GuestCard) or card.keep is None:
+        return None
+    why = f": {card.keep}" if card.keep else ""
+    reason = f"the guest is marked to keep its foreign unicast{why}"
+    guest = shlex.quote(card.identity.uuid or card.identity.name or "GUEST")
+    hint = f"where that no longer holds, take the mark back: virsh metadata {guest} --uri {KEEP_URI} --remove --config"
+    hint += " --live" if card.running else ""
+    return Refusal(reason, hint, can_force=False, kind=RefusalKind.MARKED_KEEP)
+
+
 def _tree(case: Case) -> Refusal | None:
     """Look at what the filter that stays needs."""
     if case.tree is None:
@@ -352,6 +384,7 @@ _CHECKS: Final[tuple[Callable[[Case], Refusal | None], ...]] = (
     _guessed,
     _whose,
     _card_type,
+    _marked,
     _configurations,
     _untried,
     _no_addresses,
@@ -360,6 +393,7 @@ _CHECKS: Final[tuple[Callable[[Case], Refusal | None], ...]] = (
     _wanted,
     _other_addresses,
     _senders,
+    _uses_foreign,
     _tree,
     _loop,
     _name_taken,

@@ -1,9 +1,10 @@
 """The rules of the profiles, chain by chain: what passes, what is dropped, and in which words to say so.
 
-Each chain only ever drops and otherwise returns, so what another filter on the card forbids stays forbidden. Own
-addresses come first: that is what most frames meet. Masks that are not leading ones go through the variable
-``NWSCAN_GROUPMASK``, since libvirt refuses them as literals. ``ip``, ``ipv6`` and ``arp`` rules see nothing inside a
-VLAN tag, so tagged frames are judged by MAC alone.
+Each chain only ever drops and otherwise returns, so what another filter on the card forbids stays forbidden; its last
+rule takes whatever is left, since libvirt's sub-chains accept what comes to their end. Own addresses come first: that
+is what most frames meet. Masks that are not leading ones go through the variable ``NWSCAN_GROUPMASK``, since libvirt
+refuses them as literals. ``ip``, ``ipv6`` and ``arp`` rules see nothing inside a VLAN tag, so tagged frames are judged
+by MAC alone.
 """
 
 from __future__ import annotations
@@ -155,6 +156,8 @@ def ipv6_child(addresses: Sequence[str], keeping: Keeping, groups: Sequence[int]
             _pass("let answers of DHCPv6 servers pass", Purpose.NEEDED, "ipv6", *_DHCPV6),
             _drop("drop IPv6 to any other address", _TO_GUEST_UNICAST, "ipv6"),
         ]
+    else:
+        others.append(_pass("let all other IPv6 pass", Purpose.NEEDED, "ipv6"))
     parameters = _GROUP_PARAMETER if addresses else ()
     return Child("ip6", "ipv6-nws", IPV6_CHAIN_PRIORITY, _planned(own, others), parameters)
 
@@ -173,6 +176,7 @@ def arp_child(addresses: Sequence[str], keeping: Keeping) -> Child:
         *_kept("arp", keeping.unicast),
         _pass("let ARP announcements pass", Purpose.NEEDED, "arp", ("gratuitous", "true")),
         _drop("drop ARP requests for any other address", frozenset({FrameClass.BROADCAST}), "arp", *_ARP_BROADCAST),
+        _pass("let all other ARP pass", Purpose.NEEDED, "arp"),
     ]
     return Child("arp", "arp-nws", ARP_CHAIN_PRIORITY, _planned(own, others))
 

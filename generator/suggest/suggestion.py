@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from analyzer.model.identity import GuestIdentity
+    from analyzer.report.foreign_use import UsedMac
     from analyzer.report.report import Report
     from generator.evaluate.prediction import Prediction
     from generator.nwfilter.model import Filter
@@ -104,12 +105,14 @@ def suggest(
     also_macs: tuple[int, ...] = (),
     profile: str = "mac",
     keep: tuple[str, ...] = (),
+    used: tuple[UsedMac, ...] = (),
 ) -> Suggestion:
     """Give the filter for a card, judged by what ``report`` saw on it.
 
     ``prediction`` is that of ``profile_filters`` with the same arguments, on the frames of the report; None: for the
     profile ``mac`` it is made from the report's counts, the others are refused. ``library`` holds the host's filters by
-    name. Raises UsageError for a prediction of something else, and whatever ``profile_filters`` raises.
+    name; ``used`` are the foreign MACs whose frames the guest answers or sends on. Raises UsageError for a prediction
+    of something else, and whatever ``profile_filters`` raises.
     """
     known, identity = library or {}, card_identity(target)
     filter_set = profile_filters(target, profile, also_macs, keep, library=known)
@@ -120,7 +123,7 @@ def suggest(
     if filter_set.previous is not None:
         variables = interface_variables(identity, filter_set)
         tree = read_tree(filter_set.previous, known, variables, filter_set.first_priority)
-    case = Case(target, identity, report, filter_set, prediction, basis, known, card_reference(target), tree)
+    case = Case(target, identity, report, filter_set, prediction, basis, known, card_reference(target), tree, used)
     return Suggestion(
         identity,
         profile,

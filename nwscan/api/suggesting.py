@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from analyzer.model.identity import Address, GuestIdentity
+    from analyzer.report.foreign_use import UsedMac
     from analyzer.report.report import Report
     from generator.deploy.plan import Plan
     from generator.evaluate.prediction import Prediction
@@ -59,12 +60,26 @@ _MAC: Final = Wish()
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """What is proposed for one card; ``before`` is the kept window it rests on, None for a file."""
+    """What is proposed for one card; ``before`` is the kept window it rests on, None for a file.
+
+    ``library`` holds the host's filters by name, as they are now.
+    """
 
     card: GuestCard | None
     report: Report
     before: kept.KeptReport | None
     suggestion: Suggestion
+    library: Mapping[str, Filter] = field(default_factory=dict)
+
+
+class Tried(NamedTuple):
+    """What a filter would have done to frames, and the foreign MACs whose frames the guest answers or sends on."""
+
+    prediction: Prediction | None = None
+    used: tuple[UsedMac, ...] = ()
+
+
+_UNTRIED: Final = Tried()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +128,8 @@ def suggest_from_file(
     report = analyze([path], identity, captured_on=captured_on, watcher=watcher)
     guest = wish.of(report.identity)
     filters = profile_filters(guest, wish.profile, wish.also_macs, wish.keep)
-    prediction = predict(path, guest.with_macs(wish.also_macs), filters, {}, captured_on=captured_on)
-    return Proposal(None, report, None, _suggestion(guest, report, prediction, {}, wish))
+    tried = predict(path, guest.with_macs(wish.also_macs), filters, {}, captured_on=captured_on)
+    return Proposal(None, report, None, _suggestion(guest, report, tried, {}, wish))
 
 
 def predict(
@@ -124,7 +139,7 @@ def predict(
     library: Mapping[str, Filter],
     *,
     captured_on: str | None = None,
-) -> Prediction:
+) -> Tried:
     """Say what the filters would have done to the frames of a file; a worker reads them."""
     with ExitStack() as stack:
         names, descriptors = open_inputs([path], stack)
@@ -139,7 +154,7 @@ def predict(
         reply = parent.run(request, descriptors)
     if not isinstance(reply, Predicted):
         raise TypeError(reply)
-    return from_document(msgspec.json.decode(reply.document))
+    return Tried(from_document(msgspec.json.decode(reply.document)), reply.used)
 
 
 def _windows(
@@ -177,25 +192,26 @@ def _fresh(card: GuestCard, settings: Settings, duration_s: float | None) -> kep
 
 def _propose(card: GuestCard, window: kept.KeptReport, library: Mapping[str, Filter], wish: Wish) -> Proposal:
     filters = profile_filters(card, wish.profile, wish.also_macs, wish.keep, library=library)
-    prediction = None
+    tried = _UNTRIED
     if window.frames_path is not None:
         own = card_identity(card).with_macs(wish.also_macs)
-        prediction = predict(str(window.frames_path), own, filters, library)
-    return Proposal(card, window.report, window, _suggestion(card, window.report, prediction, library, wish))
+        tried = predict(str(window.frames_path), own, filters, library)
+    return Proposal(card, window.report, window, _suggestion(card, window.report, tried, library, wish), library)
 
 
 def _suggestion(
     target: GuestCard | GuestIdentity,
     report: Report,
-    prediction: Prediction | None,
+    tried: Tried,
     library: Mapping[str, Filter],
     wish: Wish,
 ) -> Suggestion:
     return suggest_filter(
         target,
         report,
-        prediction,
+        tried.prediction,
         library=library,
+        used=tried.used,
         also_macs=wish.also_macs,
         profile=wish.profile,
         keep=wish.keep,
@@ -206,8 +222,8 @@ def _evidence(proposals: Sequence[Proposal]) -> tuple[str, ...]:
     return tuple(str(one.before.path) for one in proposals if one.before is not None)
 
 
-def write_filters(folder: Path, suggestion: Suggestion) -> tuple[Path, ...]:
-    """Write what the suggestion's commands for virsh name: the filters, and the card's XML with them and as it was.
+def write_filters(folder: Path, proposal: Proposal) -> tuple[Path, ...]:
+    """Write what the proposal's commands for virsh name: the filters, and the card's XML with them and as it was.
 
     Gives the paths, in the order of use.
     """
@@ -215,7 +231,8 @@ def write_filters(folder: Path, suggestion: Suggestion) -> tuple[Path, ...]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise HostError(f"cannot make the folder: {error.strerror}", str(folder), "name another one") from error
-    recipe = by_hand(suggestion.filter_set, suggestion.identity.name, card=suggestion.card)
+    suggestion = proposal.suggestion
+    recipe = by_hand(suggestion.filter_set, suggestion.identity.name, card=suggestion.card, library=proposal.library)
     for name, text in recipe.files:
         kept.write_private(folder / name, text.encode())
     return tuple(folder / name for name, _ in recipe.files)

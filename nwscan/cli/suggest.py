@@ -87,7 +87,8 @@ def suggest(
         if output is not None:
             raise UsageError("a plan is for a guest of this host", f"-o {output}", "write the filters with --xml DIR")
         identity = identity_from(macs, ips if macs else ())
-        return _from_file(source, identity, wish, captured_on, folder, shape, apply_it=apply_it)
+        virsh_uri = (context.obj or {}).get("connect")  # libvirt is not asked: only what was said counts
+        return _from_file(source, identity, wish, captured_on, folder, shape, virsh_uri, apply_it=apply_it)
     if guest is None:
         raise UsageError("for whom?", hint="name a guest, or a capture file with --from")
     if macs:
@@ -103,7 +104,7 @@ def suggest(
     with capture_progress(guest, duration_s) as watcher:
         proposals = suggesting.suggest(guest, options, wish=wish, settings=settings, watcher=watcher)
     _tell_of_kept(proposals.proposals, began_ns)
-    _show(proposals.proposals, shape, show_xml=not apply_it)
+    _show(proposals.proposals, shape, settings.virsh_uri, show_xml=not apply_it)
     _write(proposals, folder, output)
     if _is_refused(proposals.proposals, force=force):
         return EXIT_REFUSED
@@ -122,6 +123,7 @@ def _from_file(
     captured_on: str | None,
     folder: Path | None,
     shape: str,
+    virsh_uri: str | None,
     *,
     apply_it: bool,
 ) -> int:
@@ -137,9 +139,9 @@ def _from_file(
         )
     with file_progress(source) as watcher:
         proposal = suggest_from_file(source, identity, wish=wish, captured_on=captured_on, watcher=watcher)
-    _show([proposal], shape)
+    _show([proposal], shape, virsh_uri)
     if folder is not None:
-        write_filters(folder, proposal.suggestion)
+        write_filters(folder, proposal)
     return EXIT_REFUSED if _is_refused([proposal], force=False) else 0
 
 
@@ -152,19 +154,19 @@ def _tell_of_kept(proposals: Sequence[Proposal], began_ns: int) -> None:
             click.echo(f"from the window kept {age_s:.0f} s ago: {visible(str(one.before.path))}", err=True)
 
 
-def _show(proposals: Sequence[Proposal], shape: str, *, show_xml: bool = True) -> None:
+def _show(proposals: Sequence[Proposal], shape: str, virsh_uri: str | None, *, show_xml: bool = True) -> None:
     if shape == "json":
         import json
 
         from generator.suggest.document import to_document
 
         for one in proposals:
-            click.echo(json.dumps(to_document(one.suggestion)))
+            click.echo(json.dumps(to_document(one.suggestion, library=one.library, connect=virsh_uri)))
         return
     from nwscan.render.suggestion import print_suggestion
 
     for one in proposals:
-        print_suggestion(one.suggestion, show_xml=show_xml)
+        print_suggestion(one.suggestion, library=one.library, connect=virsh_uri, show_xml=show_xml)
 
 
 def _write(proposals: Proposals, folder: Path | None, output: Path | None) -> None:
@@ -174,7 +176,7 @@ def _write(proposals: Proposals, folder: Path | None, output: Path | None) -> No
 
     if folder is not None:
         for one in proposals.proposals:
-            write_filters(folder, one.suggestion)
+            write_filters(folder, one)
     if output is not None:
         write_private(output, encode(proposals.plan))
 

@@ -41,8 +41,8 @@ def _columns(told: str) -> int:
     return int(told) if told.isascii() and told.isdigit() and int(told) >= _FEWEST_COLUMNS else _DEFAULT_COLUMNS
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "") -> Table:
-    """Give a table. Cells are made visible; long ones are folded.
+def table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *, title: str = "") -> Table:
+    """Give a table. Cells are made visible, but for a Text of ``lines``; long ones are folded.
 
     A column whose name begins with ``>`` is aligned to the right, one with ``!`` to the left; neither is folded.
     """
@@ -54,8 +54,13 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str =
         is_whole = column.startswith((">", "!"))
         built.add_column(column.lstrip(">!"), justify=justify, overflow="fold", no_wrap=is_whole)
     for row in rows:
-        built.add_row(*(Text(visible(cell)) for cell in row))
+        built.add_row(*(cell if isinstance(cell, Text) else Text(visible(cell)) for cell in row))
     return built
+
+
+def lines(*parts: str) -> Text:
+    """Give a cell of several lines, each made visible."""
+    return Text("\n".join(map(visible, parts)))
 
 
 def headline(sentence: str) -> Text:

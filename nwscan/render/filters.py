@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 from nwscan.api.filter_tree import HOST
 from nwscan.api.filters import acting_order
-from nwscan.render.console import console, headline, remark, table
+from nwscan.render.console import console, headline, lines, remark, table
 from nwscan.render.text import count, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from rich.text import Text
 
     from generator.nwfilter.model import Finding
     from nwscan.api.filters import FilterRow, FilterUse, FilterView, Step
@@ -22,20 +24,23 @@ def print_filters(rows: Sequence[FilterRow]) -> None:
     used = sum(1 for row in rows if row.uses)
     out.print(headline(f"{count(len(rows))} nwfilters, {count(used)} of them on a guest's card"))
     if rows:
-        columns = ("filter", "chain", ">prio", ">rules", "refers to", "guests")
-        out.print(table(columns, [_row(row) for row in rows]))
+        columns = ("!filter, and what it refers to", "chain", ">prio", ">rules", "guests")
+        out.print(table(columns, [line for row in rows for line in _lines(row)]))
     for row in rows:
         if row.error:
             out.print(remark(f"{row.name}: {row.error}{_referrers(row)}"))
 
 
-def _row(row: FilterRow) -> tuple[str, ...]:
+def _lines(row: FilterRow) -> Iterator[tuple[str, ...]]:
+    """Give a filter's line, then one for each that it refers to: so names stay whole."""
     guests = ", ".join(map(_use, row.uses)) or "-"
     value = row.value
     if value is None:
-        return row.name, "?", "?", "?", "?", guests
-    refers = ", ".join(dict.fromkeys(ref.filter for ref in value.references)) or "-"
-    return row.name, value.chain, str(value.chain_priority), str(len(value.rules)), refers, guests
+        yield row.name, "?", "?", "?", guests
+        return
+    yield row.name, value.chain, str(value.chain_priority), str(len(value.rules)), guests
+    for name in dict.fromkeys(ref.filter for ref in value.references):
+        yield f"  {name}", "", "", "", ""
 
 
 def _use(use: FilterUse) -> str:
@@ -64,7 +69,7 @@ def print_filter(view: FilterView) -> None:
     for to_guest, title in ((True, "Frames to the guest, in this order"), (False, "Frames from the guest")):
         rows = [_step_row(step) for step in steps if step.to_guest is to_guest]
         if rows:
-            columns = (">prio", "chain", "condition", "action", "rule")
+            columns = (">prio", "chain", "condition, and the rule that it is of", "action")
             out.print(table(columns, rows, title=title))
     for each in view.findings:
         out.print(finding_text(each), soft_wrap=True)
@@ -87,10 +92,11 @@ def _tree_rows(view: FilterView) -> Iterator[tuple[str, ...]]:
         yield name, found.chain, str(found.chain_priority), str(len(found.rules)), parameters, place
 
 
-def _step_row(step: Step) -> tuple[str, ...]:
+def _step_row(step: Step) -> tuple[str | Text, ...]:
     chain = "" if step.chain == "root" else f"  {step.chain}"
     program = "" if step.program == "ebtables" else f"{step.program} "
-    return str(step.priority), chain, f"{program}{step.condition or 'every frame'}", step.action, step.origin or ""
+    what = f"{program}{step.condition or 'every frame'}"
+    return str(step.priority), chain, lines(what, f"  {step.origin}") if step.origin else what, step.action
 
 
 def finding_text(each: Finding) -> str:

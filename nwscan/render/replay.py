@@ -9,12 +9,14 @@ from analyzer.model.classes import FrameClass
 from generator.evaluate.fields import Reason, Verdict
 from generator.evaluate.prediction import WANTED
 from generator.nwfilter.values import ETHERTYPE_NAMES
-from nwscan.render.console import console, headline, remark, table
+from nwscan.render.console import console, headline, lines, remark, table
 from nwscan.render.report import CLASS_NAMES
 from nwscan.render.text import count, short, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from rich.text import Text
 
     from generator.evaluate.prediction import Prediction, RulePrediction
     from nwscan.api.replaying import Replay
@@ -48,7 +50,7 @@ def print_replay(found: Replay, *, show_commands: bool = False) -> None:
     for reason in Reason:
         if reason and prediction.reasons[reason]:
             out.print(remark(f"Unknown, {count(prediction.reasons[reason])} frames: {reason.text}."))
-    heads = ("rule", "!way", "condition", ">frames", ">octets", ">wanted")
+    heads = ("rule, and its condition", "!way", ">frames", ">octets", ">wanted")
     out.print(table(heads, _rule_rows(found), title="What decides, by rule"))
     if found.talkers:
         columns = ("!source", "!destination", "class", ">frames", ">octets")
@@ -75,18 +77,19 @@ def _class_rows(prediction: Prediction) -> Iterator[tuple[str, ...]]:
         yield name, *map(count, cells)
 
 
-def _rule_rows(found: Replay) -> Iterator[tuple[str, ...]]:
+def _rule_rows(found: Replay) -> Iterator[tuple[str | Text, ...]]:
     """Give the rules that decide any frame, in their order; a drop says how much of it is wanted."""
     for rule in found.prediction.rules:
         frames = sum(cell.frames for cell in rule.decided)
         if frames:
             octets = sum(cell.octets for cell in rule.decided)
             way = "in" if rule.to_guest else "out"
-            yield rule.text, way, _condition(found, rule), count(frames), short(octets, "B"), _wanted(found, rule)
+            text = lines(rule.text, f"  {_condition(found, rule)}")
+            yield text, way, count(frames), short(octets, "B"), _wanted(found, rule)
     ended = found.prediction.end
     if any(cell.frames for cell in ended):
         frames, octets = sum(cell.frames for cell in ended), sum(cell.octets for cell in ended)
-        yield "no rule: passes", "", "", count(frames), short(octets, "B"), ""
+        yield "no rule: passes", "", count(frames), short(octets, "B"), ""
 
 
 def _condition(found: Replay, rule: RulePrediction) -> str:

@@ -13,9 +13,10 @@ from nwscan.render.report import CLASS_NAMES
 from nwscan.render.text import count, percent, short, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from generator.evaluate.prediction import Prediction
+    from generator.nwfilter.model import Filter
     from generator.suggest.evidence import RuleEvidence
     from generator.suggest.suggestion import Suggestion
 
@@ -36,8 +37,17 @@ def suggestion_headline(suggestion: Suggestion) -> str:
     )
 
 
-def print_suggestion(suggestion: Suggestion, *, show_xml: bool = True) -> None:
-    """Print one suggestion; with ``show_xml`` also the filters and the commands that install them by hand."""
+def print_suggestion(
+    suggestion: Suggestion,
+    *,
+    library: Mapping[str, Filter] | None = None,
+    connect: str | None = None,
+    show_xml: bool = True,
+) -> None:
+    """Print one suggestion; with ``show_xml`` also the filters and the commands that install them by hand.
+
+    ``library`` and ``connect`` as for ``by_hand``.
+    """
     out = console()
     out.print(headline(suggestion_headline(suggestion)))
     for refusal in suggestion.refusals:
@@ -52,7 +62,7 @@ def print_suggestion(suggestion: Suggestion, *, show_xml: bool = True) -> None:
         out.print(remark(f"Note: {note}."))
     out.print()
     if show_xml:
-        _print_by_hand(suggestion)
+        _print_by_hand(suggestion, library, connect)
 
 
 def _prediction_rows(prediction: Prediction) -> Iterator[tuple[str, ...]]:
@@ -70,11 +80,12 @@ def _rule_row(each: RuleEvidence) -> tuple[str, ...]:
     return each.text, frames, octets, wrong
 
 
-def _print_by_hand(suggestion: Suggestion) -> None:
+def _print_by_hand(suggestion: Suggestion, library: Mapping[str, Filter] | None, connect: str | None) -> None:
     out = console()
     for each in suggestion.filter_set.filters:
         out.print(visible_block(write_filter(each)), soft_wrap=True)
-    recipe = by_hand(suggestion.filter_set, suggestion.identity.name, card=suggestion.card)
+    filter_set, guest = suggestion.filter_set, suggestion.identity.name
+    recipe = by_hand(filter_set, guest, card=suggestion.card, library=library, connect=connect)
     out.print(headline("By hand, in a folder with these files (nwscan suggest --xml DIR writes them):"))
     for line in recipe.install:
         out.print(f"  {visible(line)}", soft_wrap=True)

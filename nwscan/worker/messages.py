@@ -10,6 +10,7 @@ import msgspec
 
 from analyzer.capture.rotation import RotationRules
 from analyzer.model.identity import GuestIdentity
+from analyzer.report.foreign_use import UsedMac
 
 
 class CardCapture(msgspec.Struct, frozen=True):
@@ -164,7 +165,8 @@ class DroppedTalker(msgspec.Struct, frozen=True):
 class Predicted(msgspec.Struct, frozen=True, tag=True):
     """The prediction and the report of the same frames, as their JSON documents, and who sent what is dropped.
 
-    A pair that ``talkers`` (most frames first) lacks had at most ``talkers_error`` frames of a class.
+    A pair that ``talkers`` (most frames first) lacks had at most ``talkers_error`` frames of a class. ``used`` are the
+    foreign MACs whose frames the guest answers or sends on.
     ``sha256`` is that of the file of dropped frames, None where none was asked for.
     """
 
@@ -173,6 +175,7 @@ class Predicted(msgspec.Struct, frozen=True, tag=True):
     talkers: tuple[DroppedTalker, ...] = ()
     talkers_error: int = 0
     sha256: str | None = None
+    used: tuple[UsedMac, ...] = ()
 
 
 class Exported(msgspec.Struct, frozen=True, tag=True):

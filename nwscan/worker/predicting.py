@@ -9,6 +9,7 @@ import numpy as np
 
 from analyzer.model.addresses import format_mac
 from analyzer.model.classes import FrameClass
+from analyzer.report.foreign_use import ForeignUse
 from analyzer.report.store import encode
 from analyzer.report.talkers import HitterTable
 from generator.evaluate.fields import Verdict
@@ -53,12 +54,13 @@ def predict(request: Predict, descriptors: list[int], link: Link) -> Predicted |
 
 
 class _Trial:
-    """A consumer that tries a program on every batch, and counts by source and destination what it drops."""
+    """A consumer that tries a program on every batch: who sent what it drops, and what of it the guest makes use of."""
 
     def __init__(self, program: Program, source: FrameSource, export: FrameExport | None) -> None:
         self._builder = PredictionBuilder(program)
         self._source = source
         self._export = export
+        self._use = ForeignUse()
         self._tables = {kind: HitterTable(kind, "src", "dst") for kind in FrameClass}
 
     def add(self, batch: FrameBatch, classes: U8) -> None:
@@ -66,6 +68,7 @@ class _Trial:
         verdicts = self._builder.add(batch, classes).verdict
         if self._export is not None:
             self._export.add(self._source, batch, classes, verdicts == Verdict.DROP)
+        self._use.add(batch, classes)
         dropped: U8 = np.where(verdicts == Verdict.DROP, classes, _NO_CLASS).astype(np.uint8)
         for kind in np.unique(dropped).tolist():
             if kind != _NO_CLASS:
@@ -85,4 +88,5 @@ class _Trial:
             tuple(sorted(talkers, key=lambda one: (-one.frames, one.src, one.dst, one.frame_class))),
             max(table.error for table in tables.values()),
             None if self._export is None else self._export.finish(self._source)[1],
+            self._use.finish(),
         )

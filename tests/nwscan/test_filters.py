@@ -193,3 +193,31 @@ def test_a_tree_that_doubles_with_each_level_ends(
     assert found["order"] is None
     assert len(found["tree"]) <= 500
     assert any("along more than" in each["what"] for each in found["findings"])
+
+
+def test_names_stay_whole_in_a_pipe(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    root, child = "nwscan-6f3c1b2a-0", "nwscan-6f3c1b2a-0-allow-ipv4"
+    mac = "<mac dstmacaddr='01:00:00:00:00:00' dstmacmask='$M'/>"
+    (tmp_path / "c.xml").write_text(f"<filter name='{child}'><rule action='drop' direction='in'>{mac}</rule></filter>")
+    (tmp_path / "r.xml").write_text(f"<filter name='{root}'><filterref filter='{child}'/></filter>")
+    words = ["filters", str(tmp_path / "r.xml"), "--library", str(tmp_path), "-p", "M=01:00:00:00:00:00"]
+    assert main([*NOWHERE, *words]) == 0
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert f"{child}#1" in [line.split()[-1] for line in lines if line]
+    assert any("01:00:00:00:00:00/01:00:00:00:00:00" in line for line in lines)
+    assert any(line.startswith(child) for line in lines)
+
+
+@pytest.mark.usefixtures("host")
+def test_what_the_hosts_filters_refer_to_stands_below_each(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "nwscan-6f3c1b2a-0-allow-ipv4"
+    monkeypatch.setitem(HOST, "top2", f"<filter name='top2'><filterref filter='{name}'/></filter>")
+    monkeypatch.setitem(HOST, name, f"<filter name='{name}' chain='ipv4-nws' priority='-705'/>")
+    assert main(["filters"]) == 0
+    out = capsys.readouterr().out
+    lines = [line.split() for line in out.splitlines()]
+    assert [name] in lines
+    assert [name, "ipv4-nws", "-705", "0", "-"] in lines
+    assert max(map(len, out.splitlines())) <= 80

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from analyzer.errors import InputError
-from analyzer.host.domain_xml import for_update, interfaces, read_binding
+from analyzer.host.domain_xml import KEEP_URI, for_update, interfaces, keep_mark, read_binding
 
 BRIDGED = """<interface type='bridge'>
       <mac address='52:54:00:00:00:01'/>
@@ -47,6 +47,30 @@ METADATA = """  <description>&lt;interface type='bridge'&gt;
 def domain(*elements: str, metadata: str = "") -> str:
     devices = "".join(f"    {element}\n" for element in elements)
     return f"<domain type='kvm' id='1'>\n  <name>vm1</name>\n{metadata}  <devices>\n{devices}  </devices>\n</domain>\n"
+
+
+def marked(attributes: str = "", why: str = "") -> str:
+    mark = f"<nwscan:keep xmlns:nwscan='{KEEP_URI}'{attributes}>{why}</nwscan:keep>"
+    return domain(BRIDGED, NETWORK, metadata=f"  <metadata>\n    {mark}\n  </metadata>\n")
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        (domain(BRIDGED, metadata=METADATA), (None, None)),
+        (marked(), ("", "")),
+        (marked(why="\n  intrusion\n  detection "), ("intrusion detection", "intrusion detection")),
+        (marked(" mac='52:54:00:00:00:01'", "x"), ("x", None)),
+        (marked(" mac='52:54:00:00:00:02 02:00:00:00:00:09'", "x"), (None, "x")),
+        (marked(" mac='the first'", "x"), ("x", "x")),
+        (marked(why="a" * 5000), ("a" * 200, "a" * 200)),
+        (domain(BRIDGED, metadata="<metadata><keep xmlns='urn:other'>no</keep></metadata>"), (None, None)),
+    ],
+)
+def test_whether_a_card_is_marked_to_keep_its_foreign_unicast(
+    document: str, expected: tuple[str | None, str | None]
+) -> None:
+    assert (keep_mark(document, 0x525400000001), keep_mark(document, 0x525400000002)) == expected
 
 
 def test_what_a_card_says() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -159,3 +161,11 @@ def test_a_sub_chain_that_ends_openly_is_found() -> None:
     child = Filter("c", chain="ipv4-x", priority=-900, entries=(rule(Action.DROP, 1, "ip", dstipaddr="10.0.0.1"),))
     found = [finding.what for finding in lint_tree(Filter("r", entries=(FilterRef("c"),)), {"c": child}, {})]
     assert found == ["a frame to the guest that no rule of chain 'ipv4-x' decides is accepted at its end"]
+
+
+def test_a_last_rule_for_all_that_comes_in_closes_a_sub_chain() -> None:
+    rules = (rule(Action.RETURN, 1, "ip", dstipaddr="10.0.0.1"), rule(Action.DROP, 2, "ip"))
+    child = Filter("c", chain="ipv4-x", priority=-900, entries=rules)
+    assert lint_tree(Filter("r", entries=(FilterRef("c"),)), {"c": child}, {}) == ()
+    other = replace(child, entries=(*rules[:1], rule(Action.DROP, 2, "arp")))
+    assert len(lint_tree(Filter("r", entries=(FilterRef("c"),)), {"c": other}, {})) > 0

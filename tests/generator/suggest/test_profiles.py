@@ -8,12 +8,14 @@ import pytest
 from analyzer.errors import InputError, UsageError
 from analyzer.model.identity import Address, GuestIdentity, Provenance
 from generator.evaluate.program import instantiate
+from generator.evaluate.tree_lint import lint_tree
 from generator.nwfilter.lint import lint_filter
 from generator.nwfilter.model import Filter, FilterRef
 from generator.nwfilter.normalise import normalise
 from generator.nwfilter.xml import read_filter, read_filterref, validate_rng, write_filter
 from generator.suggest.profiles import (
     PARTS,
+    PREFIX,
     FilterSet,
     Lack,
     filter_name,
@@ -24,6 +26,7 @@ from generator.suggest.profiles import (
     previous_filter,
     profile_filters,
 )
+from generator.suggest.suggestion import filters_to_predict, interface_variables
 from tests.generator.suggest.cases import BARE, CARD, CARD_WITH_OLD, EXTRA, GUEST, INTERFACE, MAC, PARAMETERS
 
 if TYPE_CHECKING:
@@ -198,6 +201,15 @@ def test_profiles_are_valid_and_libvirt_changes_nothing_in_them(profile: str) ->
         assert len(each.chain) <= 12
         priorities = [rule.priority for rule in each.rules]
         assert len(priorities) == len(set(priorities))
+
+
+@pytest.mark.parametrize("profile", PROFILE_CASES)
+def test_lint_finds_nothing_in_the_tree_of_a_profile(profile: str) -> None:
+    found = PROFILE_CASES[profile]
+    tree = filters_to_predict(found, {each.name: each for each in STOCK})
+    variables = interface_variables(stated("192.0.2.20").identity, found)
+    findings = lint_tree(tree[0], {each.name: each for each in tree}, variables)
+    assert [each for each in findings if PREFIX in f"{each.where}{each.what}"] == []
 
 
 def test_children_stand_before_what_refers_to_them() -> None:

@@ -16,6 +16,7 @@ from analyzer.model.identity import Address, Provenance
 from generator.evaluate.fields import Verdict
 from generator.evaluate.matcher import Matcher
 from generator.evaluate.program import instantiate
+from generator.nwfilter.model import Action, Filter, Rule, RuleDirection
 from generator.nwfilter.xml import read_filter, write_filter
 from generator.suggest.keeping import group_mac
 from generator.suggest.profiles import FilterSet, profile_filters
@@ -26,8 +27,6 @@ from tests.raw_frames import raw_frames
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from generator.nwfilter.model import Filter
 
 STOCK = Path("/usr/share/libvirt/nwfilter")
 STATED = ("192.0.2.101", "192.0.2.102", "2001:db8::101")
@@ -172,3 +171,16 @@ def test_the_filters_of_2015() -> None:
     made = {need.text: need.make(frames.marker(1, need.kind, 0)) for need in needs.NEEDS}
     assert drops(found, [made[text] for text in kept], library) == [False] * len(kept)
     assert drops(found, [made[text] for text in gone], library) == [True] * len(gone)
+
+
+@pytest.mark.parametrize("profile", SETS)
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_what_the_filter_before_forbids_stays_forbidden(profile: str, data: st.DataObject) -> None:
+    everything = Filter("old", None, "root", None, (Rule(Action.DROP, RuleDirection.IN, 1000),))
+    known = tuple(Address(each, Provenance.LEASE, trusted=True) for each in STATED)  # no IPv6 rules: nobody stated them
+    card = replace(CARD, identity=replace(GUEST, addresses=known), filterref=("old", ()))
+    library = {"old": everything}
+    composed = profile_filters(card, profile, keep=STRICT if profile == "strict" else (), library=library)
+    kinds = [data.draw(made, label=name) for name, made in PROMISED.items()]
+    assert all(drops(composed, kinds, library))

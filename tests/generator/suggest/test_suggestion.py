@@ -10,6 +10,7 @@ from analyzer.errors import UsageError
 from analyzer.model.classes import DirectionSource, FrameClass
 from analyzer.model.identity import Address, Provenance
 from analyzer.model.window import CaptureWindow
+from analyzer.report.foreign_use import UsedMac
 from analyzer.report.report import Report
 from generator.evaluate.fields import Verdict
 from generator.evaluate.prediction import Counts
@@ -173,6 +174,31 @@ def test_a_guest_that_sends_from_further_macs() -> None:
     assert "--also-mac 02:00:00:5e:00:01" in found.refusals[0].hint
     report, prediction = measure((*TRAFFIC, (GATEWAY, EXTRA, False)), also_macs=(EXTRA,))
     assert suggest(CARD, report, prediction, also_macs=(EXTRA,)).refusals == ()
+
+
+def test_a_guest_that_makes_use_of_what_goes_to_others() -> None:
+    report, prediction = measure()
+    used = (UsedMac(VRRP, 3, 0), UsedMac(OTHER, 0, 2))
+    found = suggest(CARD, report, prediction, used=used)
+    assert kinds(found) == [RefusalKind.USES_FOREIGN]
+    assert found.can_force
+    assert found.refusals[0].reason.startswith(
+        "the guest answers 3 and sends on 2 frames that went to 00:00:5e:00:01:07,"
+    )
+    assert "--also-mac 00:00:5e:00:01:07 --also-mac 52:54:00:00:00:50" in found.refusals[0].hint
+    report, prediction = measure(also_macs=(VRRP,))
+    assert suggest(CARD, report, prediction, also_macs=(VRRP,), used=used[:1]).refusals == ()
+
+
+def test_a_guest_that_is_marked_to_be_left_alone() -> None:
+    report, prediction = measure()
+    found = suggest(replace(CARD, keep="intrusion detection"), report, prediction)
+    assert kinds(found) == [RefusalKind.MARKED_KEEP]
+    assert not found.can_force
+    assert found.refusals[0].reason.endswith("keep its foreign unicast: intrusion detection")
+    command = f"virsh metadata {GUEST.uuid} --uri urn:nwscan:keep:1 --remove --config --live"
+    assert found.refusals[0].hint.endswith(command)
+    assert kinds(suggest(replace(CARD, keep=""), report, prediction)) == [RefusalKind.MARKED_KEEP]
 
 
 def test_virtual_macs_are_named() -> None:
