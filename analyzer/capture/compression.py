@@ -40,6 +40,7 @@ class GzipOctets:
         self._feed = feed
         self._member = zlib.decompressobj(_GZIP_WBITS)
         self._pending = b""
+        self._damage: InputError | None = None
 
     @property
     def octets_read(self) -> int:
@@ -49,11 +50,21 @@ class GzipOctets:
     def readinto(self, buffer: memoryview, /) -> int:
         """Unpack up to ``len(buffer)`` octets into ``buffer``; InputError where the stream is cut or corrupt."""
         while True:
+            if self._damage is not None:
+                raise self._damage
             packed = self._pending or _take(self._feed, _GZIP_INPUT_OCTETS)
+            before = self._member.copy()
             try:
                 octets = self._member.decompress(packed, len(buffer))
             except zlib.error as error:
-                raise InputError(f"corrupt gzip data ({error})") from error
+                self._damage = InputError(f"corrupt gzip data ({error})")
+                self._damage.__cause__ = error
+                self._member = before
+                octets = _before_damage(before, packed, len(buffer))
+                if not octets:
+                    continue
+                buffer[: len(octets)] = octets
+                return len(octets)
             self._pending = self._member.unconsumed_tail
             if self._member.eof:
                 self._next_member()
@@ -73,6 +84,23 @@ class GzipOctets:
         if rest.startswith(_GZIP):
             self._member = zlib.decompressobj(_GZIP_WBITS)
             self._pending = rest
+
+
+def _before_damage(member: zlib._Decompress, packed: bytes, limit: int) -> bytes:
+    """Unpack what lies before the corrupt place of ``packed``, less than ``limit`` octets: zlib drops it.
+
+    The place is found by halving, so that it costs twenty times the unpacking at the most, once a file.
+    """
+    good, bad = 0, limit
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        try:
+            member.copy().decompress(packed, middle)
+        except zlib.error:
+            bad = middle
+        else:
+            good = middle
+    return member.copy().decompress(packed, good) if good else b""  # 0 would mean no limit
 
 
 class ZstdOctets:

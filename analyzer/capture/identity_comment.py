@@ -82,7 +82,7 @@ def read_comment(comments: tuple[bytes, ...]) -> Note | None:
         try:
             document = _DECODER.decode(comment)
             identity = _identity(document.card) if document.card else None
-        except (msgspec.MsgspecError, UsageError, RecursionError):
+        except (msgspec.MsgspecError, UsageError, RecursionError, UnicodeDecodeError):
             continue
         return Note(identity, has_direction=document.direction == "tap")
     return None

@@ -86,7 +86,7 @@ class PcapReader:
             if n:
                 self._span.add(columns.ts_ns[:n], n)
                 yield columns.batch(feed.data, n, self.interfaces)
-            elif state[1] == pcap_walk.BOGUS or not self._complete_record():
+            elif state[1] == pcap_walk.BOGUS or not self._complete_record(state):
                 break
         self._finish(int(state[1]))
 
@@ -135,15 +135,18 @@ class PcapReader:
             column(state),
         )
 
-    def _complete_record(self) -> bool:
-        """Have the whole next record in the window; False where the input ends inside it."""
+    def _complete_record(self, state: I64) -> bool:
+        """Have the whole next record in the window; False where the input ends inside it or no record is that long."""
         if not self._feed.require(self._record_octets):
             return False
         at = self._feed.at
         lengths = struct.unpack(self._order + "II", bytes(self._feed.data[at + 8 : at + 16]))
         kept = lengths[1] if self._length_order == _SWAPPED else lengths[0]
         kept = min(lengths) if self._length_order == _WHICHEVER_FITS else kept
-        return self._feed.require(self._record_octets + min(kept, MAX_SNAPLEN))
+        if kept > MAX_SNAPLEN:
+            state[1] = pcap_walk.BOGUS
+            return False
+        return self._feed.require(self._record_octets + kept)
 
     def _finish(self, status: int) -> None:
         feed = self._feed

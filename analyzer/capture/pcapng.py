@@ -207,9 +207,8 @@ class PcapngReader:
         if not known_times.all():
             known = np.flatnonzero(known_times)
             self._span.add(ts_ns[known], n)
-            before = int(ts_ns[known[0]]) if len(known) and self._last_ns == 0 else self._last_ns
             latest = np.maximum.accumulate(np.where(known_times, np.arange(n), -1))
-            ts_ns[:] = np.where(latest < 0, before, ts_ns[latest])
+            ts_ns[:] = np.where(latest < 0, self._last_ns, ts_ns[latest])
         else:
             self._span.add(ts_ns, n)
         self._last_ns = int(ts_ns[-1])

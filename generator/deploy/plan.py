@@ -165,7 +165,7 @@ def decode(document: bytes, where: str = "the plan") -> Plan:
         raise InputError(f"a plan of {len(document)} octets is above the limit of {SIZE_LIMIT}", where)
     try:
         plan = msgspec.json.decode(document, type=Plan)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise InputError(
             f"not a plan of {SCHEMA}: {error}", where, "name a plan that nwscan suggest -o wrote"
         ) from error

@@ -4,6 +4,7 @@ import struct
 
 import pytest
 
+from analyzer.capture import feed
 from analyzer.errors import InputError
 from analyzer.model.frames import BATCH_FRAMES
 from tests.capture_octets import SECOND_NS, pcap_header, pcap_record, read_all, source_of
@@ -65,7 +66,9 @@ def test_a_cut_record_is_told_with_its_offset() -> None:
         assert source.window().stopped_early == "cut in the middle of a record at octet 176 after 2 frames"
 
 
-def test_a_lying_length_stops_reading_and_is_told() -> None:
+@pytest.mark.parametrize("window_octets", [feed.WINDOW_OCTETS, 102])
+def test_a_lying_length_stops_reading_and_is_told(window_octets: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed, "WINDOW_OCTETS", window_octets)  # with 102, the lying header comes in two parts
     bogus = struct.pack("<IIII", 1, 2, 0x4000_0000, 60)
     source = source_of(pcap_header() + pcap_record(OCTETS) + bogus + 5 * pcap_record(OCTETS))
     assert len(read_all(source)) == 1

@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from analyzer.capture import pcapng
+from analyzer.capture import feed, pcapng
 from analyzer.capture.identity_comment import Note, write_comment
 from analyzer.errors import InputError
 from analyzer.model.identity import GuestIdentity, Provenance
@@ -17,11 +17,19 @@ ORDERS = pytest.mark.parametrize("order", ["<", ">"])
 @ORDERS
 def test_every_kind_of_frame_block(order: str) -> None:
     flags = (2, struct.pack(order + "I", 2))
-    octets = shb(order) + idb(order) + spb(OCTETS, order) + epb(OCTETS, order, flags) + pb(OCTETS, order, flags)
+    blocks = spb(OCTETS, order) + epb(OCTETS, order, flags) + pb(OCTETS, order, flags) + spb(OCTETS, order)
+    octets = shb(order) + idb(order) + blocks
     found = read_all(source_of(octets))
-    assert [frame.octets for frame in found] == 3 * [OCTETS]
-    assert [frame.direction for frame in found] == [0, 2, 2]
-    assert {frame.ts_ns for frame in found} == {SECOND_NS}  # the one without a time takes that of its neighbour
+    assert [frame.octets for frame in found] == 4 * [OCTETS]
+    assert [frame.direction for frame in found] == [0, 2, 2, 0]
+    assert [frame.ts_ns for frame in found] == [0, *3 * [SECOND_NS]]  # the one without a time takes that before it
+
+
+def test_how_the_octets_come_does_not_change_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    octets = shb() + idb() + spb(OCTETS) + epb(OCTETS) + spb(OCTETS) + epb(OCTETS, ticks=2_000_000)
+    whole = read_all(source_of(octets))
+    monkeypatch.setattr(feed, "WINDOW_OCTETS", 100)
+    assert read_all(source_of(octets)) == whole
 
 
 @ORDERS
@@ -229,7 +237,11 @@ class TestOurs:
         assert not source.has_direction
 
     @pytest.mark.parametrize(
-        "comment", [b"{", b"[]", b'{"nwscan.identity/1": {"macs": ["nonsense"]}}', b"\xff", b"[" * 60000]
+        "comment",
+        [
+            *(b"{", b"[]", b'{"nwscan.identity/1": {"macs": ["nonsense"]}}', b"\xff", b"[" * 60000),
+            b'{"nwscan.identity/1": {"macs": [], "name": "\xd0"}}',
+        ],
     )
     def test_a_comment_that_is_no_identity_is_none(self, comment: bytes) -> None:
         assert source_of(shb("<", (4, b"nwscan"), (1, comment)) + idb()).identity is None

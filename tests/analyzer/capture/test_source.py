@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import os
 import threading
+import zlib
 from typing import TYPE_CHECKING
 
 import pytest
 import zstandard
 
-from analyzer.capture import feed
+from analyzer.capture import compression, feed
 from analyzer.capture.source import open_capture
 from analyzer.errors import InputError
 from tests.capture_octets import epb, frames_of, idb, pcap_header, pcap_record, read_all, shb, source_of
@@ -71,6 +73,36 @@ def test_corrupt_packed_data_are_told(pack: object) -> None:
     source = source_of(bytes(packed))
     read_all(source)
     assert source.window().stopped_early is not None
+
+
+def octet_by_octet(packed: bytes) -> bytes:
+    """Unpack gzip data up to the place where they are corrupt."""
+    member, unpacked = zlib.decompressobj(31), b""
+    with contextlib.suppress(zlib.error):
+        for at in range(len(packed)):
+            unpacked += member.decompress(packed[at : at + 1])
+    return unpacked
+
+
+@pytest.mark.parametrize("where", [20_000, 200_000])
+def test_what_lies_before_a_corrupt_place_in_gzip_data_is_read(where: int) -> None:
+    """Also where it was to be unpacked in one go with the corrupt place: zlib drops it with the error."""
+    packed = bytearray(gzip.compress(os.urandom(300_000).hex().encode()))
+    packed[where : where + 200] = b"\xff" * 200
+    unpacker = compression.unpacker(feed.Feed(feed.FileOctets(io.BytesIO(packed)), io.BytesIO()))
+    assert unpacker is not None
+    found, room = b"", bytearray(feed.WINDOW_OCTETS)
+
+    def read_on() -> None:
+        nonlocal found
+        while count := unpacker.readinto(memoryview(room)):
+            found += room[:count]
+
+    with pytest.raises(InputError, match="corrupt gzip data"):
+        read_on()
+    expected = octet_by_octet(bytes(packed))
+    assert len(expected) > where
+    assert expected[:-1] == found[: len(expected) - 1]
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, zstd])

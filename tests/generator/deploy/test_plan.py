@@ -65,6 +65,7 @@ def test_what_was_read_has_a_digest() -> None:
         b'{"schema": "nwscan.plan/2"}',
         b'{"schema": "nwscan.plan/1"}',
         b"\xff\xfe",
+        b'{"schema": "nwscan.plan/1", "profile": "\xd0"}',
         b"[" * 10**6,
     ],
 )
