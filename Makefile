@@ -1,11 +1,12 @@
 # The doors of the project; `make` alone lists them. YES=1 agrees to what setup wants to install.
 PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest
+SECONDS := 900
 CODE := analyzer generator nwscan
 NOTEBOOKS := $(wildcard notebooks/*.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick lint lab lab-shell bench docs clean
+.PHONY: help setup demo test quick lint lab lab-shell bench fuzz docs clean
 
 help:  ## list the doors
 	@echo "make DOOR, where DOOR is one of:"
@@ -38,6 +39,10 @@ lab-shell: setup  ## a shell inside a lab, to look around
 
 bench: setup  ## the benchmarks, beside the tools people use
 	@for script in $(sort $(wildcard benchmarks/*.py)); do echo "== $$script"; $(PYTHON) $$script || exit 1; done
+
+fuzz: setup  ## hostile octets for each reader and the decoder, SECONDS=900 each
+	@for target in frames packed pcap pcapng; do echo "== $$target"; \
+		$(PYTHON) -m tests.fuzz $$target --seconds $(SECONDS) || exit 1; done
 
 docs: setup  ## write the documents that are generated from the code
 	@NWSCAN_REGENERATE=1 $(PYTEST) -q -k generated

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 import zstandard
 from hypothesis import given, settings
@@ -13,8 +12,7 @@ from hypothesis import strategies as st
 
 from analyzer.capture.source import open_capture
 from analyzer.errors import InputError
-from analyzer.model.frames import BATCH_FRAMES
-from tests.capture_octets import source_of
+from tests.capture_promises import check_reading
 from tests.shared_data import capture_files, shared_data
 
 if TYPE_CHECKING:
@@ -22,28 +20,6 @@ if TYPE_CHECKING:
 
 FILES = [path for path in capture_files() if path.stat().st_size < 40_000]
 INTERESTING = st.sampled_from([0, 1, 4, 8, 12, 0x7F, 0x80, 0xFF, 0xFFFF, 0x4_0000, 0x4_0001, 0x7FFF_FFFF, 0xFFFF_FFFF])
-
-
-def check(octets: bytes) -> int:
-    """Read ``octets`` and hold what every reading promises; give the frames read."""
-    try:
-        source = source_of(octets)
-    except InputError as error:
-        return 0 if error.what and error.where == "test" else pytest.fail(f"an error that tells nothing: {error!r}")
-    seen = 0
-    for raw in source.batches():
-        n = len(raw)
-        seen += n
-        assert 0 < n <= BATCH_FRAMES
-        assert np.all(raw.offsets >= 0)
-        assert np.all(raw.offsets + raw.captured <= len(raw.data))
-        assert int(raw.interface.max()) < len(raw.interfaces)
-        assert int(raw.direction.max()) <= 2
-    window = source.window()
-    source.close()
-    assert window.frames_seen == seen
-    assert seen * 12 <= len(octets) or octets[:2] in {b"\x1f\x8b", b"\x28\xb5"}
-    return seen
 
 
 @st.composite
@@ -80,7 +56,7 @@ def test_mutated_captures(data: st.DataObject) -> None:
     packing = data.draw(st.sampled_from(["", "", "", "gzip", "zstd"]))
     if packing:
         octets = gzip.compress(octets) if packing == "gzip" else zstandard.compress(octets)
-    check(data.draw(mutations(octets)) if packing and data.draw(st.booleans()) else octets)
+    check_reading(data.draw(mutations(octets)) if packing and data.draw(st.booleans()) else octets)
 
 
 @settings(max_examples=500, deadline=None)
@@ -91,7 +67,7 @@ def test_mutated_captures(data: st.DataObject) -> None:
     st.binary(max_size=300),
 )
 def test_any_octets(magic: bytes, octets: bytes) -> None:
-    check(magic + octets)
+    check_reading(magic + octets)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
@@ -102,6 +78,6 @@ def test_every_file_cut_at_any_place_gives_a_prefix(path: Path) -> None:
             whole = sum(len(raw) for raw in open_capture(file, path.name).batches())
         except InputError:
             return
-    counts = [check(octets[:cut]) for cut in range(0, len(octets), max(1, len(octets) // 40))]
+    counts = [check_reading(octets[:cut]) for cut in range(0, len(octets), max(1, len(octets) // 40))]
     assert counts == sorted(counts)
     assert counts[-1] <= whole

@@ -1,0 +1,92 @@
+"""Fuzz one target, guided by the coverage of the interpreted twins: `python -m tests.fuzz pcapng --seconds 900`.
+
+Ends with 0 where every promise held. Else the input that broke one is written below --found and named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import inspect
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import atheris
+
+from analyzer.capture import compression, feed, pcap, pcapng, pcapng_blocks
+from analyzer.report import observed, observing, sampling
+from tests.fuzz import seeds
+from tests.fuzz.targets import TARGETS
+from tests.fuzz.twins import twins
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+_PLAIN = (feed, compression, pcap, pcapng, pcapng_blocks, observed, observing, sampling)
+"""Modules of Python that reading and decoding pass through as well."""
+
+
+_SMALL_OCTETS = 512
+
+
+def instrument(module: ModuleType) -> None:
+    """Have the functions and methods of a module tell which of their branches an input took."""
+    for value in vars(module).values():
+        members = vars(value).values() if inspect.isclass(value) else (value,)
+        if getattr(value, "__module__", "") != module.__name__:
+            continue
+        for member in members:
+            if inspect.isfunction(member):
+                atheris.instrument_func(member)
+
+
+def write_seeds(target: str, folder: Path) -> None:
+    """Write what fuzzing starts from, a file each, named by what it holds."""
+    for octets in seeds.seeds(target):
+        name = hashlib.sha256(octets).hexdigest()[:20]
+        (folder / name).write_bytes(octets[: seeds.MAX_OCTETS])
+
+
+def is_worth_keeping(path: Path) -> bool:
+    """Say whether an input stays: what broke a promise always, else what is small, since it is replayed every time."""
+    return path.name.startswith("failed-") or path.stat().st_size <= _SMALL_OCTETS
+
+
+def main() -> None:
+    """Fuzz; libFuzzer ends the process."""
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
+    parser.add_argument("target", choices=sorted(TARGETS))
+    parser.add_argument("--seconds", type=int, default=900, help="how long to fuzz (default 900)")
+    parser.add_argument("--seed", type=int, default=0, help="of the random numbers (default: another one each time)")
+    parser.add_argument("--found", type=Path, help="where new inputs and failures go (default: a new folder)")
+    parser.add_argument("--keep", action="store_true", help="fuzz nothing; put what is in --found into the kept corpus")
+    asked = parser.parse_args()
+    found = asked.found or Path(tempfile.mkdtemp(prefix=f"nwscan-fuzz-{asked.target}-"))
+    found.mkdir(parents=True, exist_ok=True)
+    if asked.keep:
+        inputs = [path.read_bytes() for path in found.iterdir() if is_worth_keeping(path)]
+        count = seeds.keep(asked.target, [*seeds.kept(asked.target).values(), *inputs])
+        sys.stdout.write(f"{count} inputs are kept for {asked.target}\n")
+        return
+    start = Path(tempfile.mkdtemp(prefix="nwscan-seeds-"))
+    write_seeds(asked.target, start)
+    for module in (*twins(), *_PLAIN):
+        instrument(module)
+    options = {
+        "max_total_time": asked.seconds,
+        "max_len": seeds.MAX_OCTETS,
+        "timeout": 60,
+        "rss_limit_mb": 2048,
+        "seed": asked.seed,
+        "artifact_prefix": f"{found}/failed-",
+        "print_final_stats": 1,
+    }
+    arguments = [sys.argv[0], *(f"-{name}={value}" for name, value in options.items()), str(found), str(start)]
+    atheris.Setup(arguments, TARGETS[asked.target])
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""What fuzzing starts from: captures that nobody on this project wrote, our samples, and the kept corpus."""
+
+from __future__ import annotations
+
+import gzip
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import zstandard
+
+from analyzer.capture.source import open_capture
+from analyzer.errors import InputError
+from tests.capture_octets import frames_of
+from tests.shared_data import capture_files
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CORPUS: Final = Path(__file__).parent / "corpus"
+MAX_OCTETS: Final = 8192
+"""Of an input: larger ones find nothing more and take longer."""
+
+_SAMPLES: Final = Path(__file__).parents[2] / "captures"
+_FRAMES_AT_ONCE: Final = 4
+_FRAMES_OF_A_FILE: Final = 40
+
+
+def kept(target: str) -> dict[str, bytes]:
+    """Give the kept inputs of a target by name: each once did what no other had done, or broke a promise."""
+    path = CORPUS / f"{target}.zip"
+    if not path.exists():
+        return {}
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in sorted(archive.namelist())}
+
+
+def keep(target: str, inputs: list[bytes]) -> int:
+    """Write the kept inputs of a target anew, the same octets for the same inputs; give how many there are."""
+    CORPUS.mkdir(exist_ok=True)
+    ordered = sorted(set(inputs), key=lambda octets: (len(octets), octets))
+    with zipfile.ZipFile(CORPUS / f"{target}.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for number, octets in enumerate(ordered):
+            archive.writestr(zipfile.ZipInfo(f"{number:05d}"), octets, zipfile.ZIP_DEFLATED, 9)
+    return len(ordered)
+
+
+def seeds(target: str) -> Iterator[bytes]:
+    """Yield what fuzzing of a target starts from."""
+    yield from kept(target).values()
+    for path in (*capture_files(), *sorted(_SAMPLES.glob("*.pcap*"))):
+        octets = path.read_bytes()
+        if target == "frames":
+            yield from _frames(path)
+        elif target == "packed":
+            yield gzip.compress(octets[:2000], mtime=0)
+            yield zstandard.compress(octets[:2000])
+        elif octets[:4] == b"\x0a\x0d\x0d\x0a" if target == "pcapng" else octets[:4] != b"\x0a\x0d\x0d\x0a":
+            yield octets[:MAX_OCTETS]
+
+
+def _frames(path: Path) -> Iterator[bytes]:
+    """Yield frames of a capture as the decoder's target takes them: targets.frames_of."""
+    try:
+        with path.open("rb") as file:
+            source = open_capture(file, path.name)
+            frames = [one.octets for raw in source.batches() for one in frames_of(raw)[:_FRAMES_OF_A_FILE]]
+    except InputError:
+        return
+    for start in range(0, min(len(frames), _FRAMES_OF_A_FILE), _FRAMES_AT_ONCE):
+        some = [frame[:1600] for frame in frames[start : start + _FRAMES_AT_ONCE]]
+        yield bytes([start % 3, 0x81, 0, 0, 5]) + b"".join(len(one).to_bytes(2) + one for one in some)

@@ -1,0 +1,41 @@
+"""The interpreted twins of all that reads octets, in place of the compiled forms for as long as a block lasts."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Final
+from unittest import mock
+
+from tests.interpreted import load_interpreted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import ModuleType
+
+_PLACES: Final = (
+    ("analyzer.capture.pcap.pcap_walk", "analyzer.capture.pcap_walk", None),
+    ("analyzer.capture.pcapng.pcapng_walk", "analyzer.capture.pcapng_walk", None),
+    ("analyzer.pipeline.decode", "analyzer.classify.decode", "decode"),
+    ("analyzer.pipeline.Classifier", "analyzer.classify.classifier", "Classifier"),
+    ("analyzer.classify.network.NetworkWalk", "analyzer.classify.network_walk", "NetworkWalk"),
+    ("analyzer.report.observing.choose_rows", "analyzer.classify.deep_rows", "choose_rows"),
+    ("analyzer.report.observing.walk_memberships", "analyzer.classify.membership_walk", "walk_memberships"),
+    ("analyzer.report.report.tables", "analyzer.report.tables", None),
+    ("analyzer.report.talkers.tables", "analyzer.report.tables", None),
+)
+"""Where a compiled module or what it holds is used, the module, and what of it (None: the module itself)."""
+
+
+def twins() -> tuple[ModuleType, ...]:
+    """Give the interpreted twins."""
+    return tuple(load_interpreted(name) for name in sorted({name for _, name, _ in _PLACES}))
+
+
+@contextmanager
+def interpreted() -> Iterator[None]:
+    """Have the twins stand where the compiled forms are used."""
+    with ExitStack() as stack:
+        for place, name, attribute in _PLACES:
+            module = load_interpreted(name)
+            stack.enter_context(mock.patch(place, module if attribute is None else getattr(module, attribute)))
+        yield
