@@ -19,7 +19,8 @@ from generator.deploy.plan import Attach, DefineFilter, InstallHook, SetFdbEntry
 from generator.deploy.undo import meaning
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from analyzer.host.guests import GuestCard
     from generator.deploy.door import EntryLook, PortLook
@@ -31,6 +32,7 @@ class DriftCause(StrEnum):
     """Why something is not as intended, as far as can be told."""
 
     INTERRUPTED = "interrupted"
+    NOBODY_WAITS = "nobody_waits"
     FIREWALL_RELOADED = "firewall_reloaded"
     RULES_DELETED = "rules_deleted"
     BINDING_DELETED = "binding_deleted"
@@ -63,13 +65,32 @@ class BridgeLooks:
     hooks: Mapping[str, str]
 
 
-def interrupted(status: CardStatus, about: Sequence[JournalRecord]) -> Iterator[Drift]:
-    """Tell of a change that was interrupted: what is there is half done, and nothing else can be said against it."""
-    unfinished = next((one.state for one in about if one.state in {State.APPLYING, State.UNDOING}), None)
+def interrupted(status: CardStatus, about: Sequence[JournalRecord], waited_for: Collection[Path]) -> Iterator[Drift]:
+    """Tell of a change that is not done, or was interrupted: nothing else can be said against what is half there.
+
+    ``waited_for`` are the files of the changes that a process waits for: it undoes at once what nobody is at any more.
+    """
+    unfinished = next((one for one in about if one.state in {State.APPLYING, State.UNDOING}), None)
     if unfinished is not None:
-        what = "applying" if unfinished is State.APPLYING else "undoing"
+        what = "applying" if unfinished.state is State.APPLYING else "undoing"
         sentence = f"{what} was interrupted: nwscan rollback {quote(status.guest)} restores what was there before"
+        if unfinished.path in waited_for:
+            sentence = f"{what} is going on: look again in a moment"
         yield Drift(DriftCause.INTERRUPTED, sentence, can_repair=False)
+
+
+def overdue(status: CardStatus, about: Sequence[JournalRecord], waited_for: Collection[Path]) -> Iterator[Drift]:
+    """Tell of a change that waits to be confirmed while nobody is there who would undo it at the deadline."""
+    if not status.pending or (about[0].path in waited_for and status.left_s is not None):
+        return
+    undo, keep = f"nwscan rollback {quote(status.guest)}", f"nwscan confirm {quote(status.guest)}"
+    if status.left_s is None:
+        sentence = f"nobody confirmed it before the host was started anew, and nothing undoes it by itself: {undo}"
+    elif status.left_s <= 0:
+        sentence = f"nobody confirmed it, and the process that would undo it is gone: {undo}"
+    else:
+        sentence = f"the process that would undo it at the deadline is gone: {keep}, or {undo}"
+    yield Drift(DriftCause.NOBODY_WAITS, sentence, can_repair=False)
 
 
 def without_ours(status: CardStatus) -> Iterator[Drift]:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import msgspec
 
 from analyzer.errors import HostError, InputError, NwscanError
+from generator.deploy.deadline import Deadline
 from generator.deploy.plan import Plan, check
 
 if TYPE_CHECKING:
@@ -34,6 +35,11 @@ _CHUNK: Final = 65536
 _STAMP: Final = "%Y%m%dT%H%M%S%fZ"
 _NAME = re.compile(r"\d{8}T\d{12}Z-[0-9a-f]{8}\.journal")
 _LOCK: Final = "lock"
+_LOOK_EVERY_S: Final = 0.02
+
+
+class LockedError(HostError):
+    """Another process is changing guests."""
 
 
 class State(StrEnum):
@@ -58,13 +64,14 @@ class Header(msgspec.Struct, frozen=True):
 
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One further line: a step about to be done, a step about to be undone, or the state reached."""
+    """One further line: a step about to be done or undone, the state reached, or until when it may be confirmed."""
 
     at: str
-    event: Literal["begin", "undo", "state"]
+    event: Literal["begin", "undo", "state", "deadline"]
     step: int | None = None
     state: State | None = None
     why: str | None = None
+    deadline: Deadline | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +89,25 @@ class JournalRecord:
         for event in reversed(self.events):
             if event.state is not None:
                 return event.state
-            return State.APPLYING if event.event == "begin" else State.UNDOING
+            if event.event != "deadline":
+                return State.APPLYING if event.event == "begin" else State.UNDOING
         return State.PLANNED
+
+    @property
+    def deadline(self) -> Deadline | None:
+        """Until when it may be confirmed, as written down last; None where nobody waits for that."""
+        return next((event.deadline for event in reversed(self.events) if event.deadline is not None), None)
+
+    @property
+    def is_pending(self) -> bool:
+        """Say whether it is applied and waits to be confirmed: it is rolled back when nobody does."""
+        return self.state is State.APPLIED and self.deadline is not None
+
+    @property
+    def why(self) -> str | None:
+        """Why it was undone, None where it was not."""
+        undone = (event.why for event in reversed(self.events) if event.state is State.UNDONE)
+        return next(undone, None)
 
     @property
     def begun(self) -> int:
@@ -124,15 +148,18 @@ class Journal:
         self._folder = folder
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Be the only one on this host that changes guests. Raises HostError where another process is at it."""
+    def lock(self, wait_s: float = 0.0) -> Iterator[None]:
+        """Be the only one on this host that changes guests.
+
+        Raises HostError where another process is at it, for longer than ``wait_s``.
+        """
         self._make_folder()
         path = self._folder / _LOCK
         with self._writing(path):
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             with self._writing(path):
-                _take(descriptor, path)
+                _take(descriptor, path, wait_s)
             yield
         finally:
             os.close(descriptor)
@@ -172,9 +199,15 @@ class Journal:
         """Write down that a step is about to be undone."""
         return self._append(record, Event(_now(), "undo", step=step))
 
-    def reach(self, record: JournalRecord, state: State, why: str | None = None) -> JournalRecord:
-        """Write down the state reached."""
-        return self._append(record, Event(_now(), "state", state=state, why=why))
+    def reach(
+        self, record: JournalRecord, state: State, why: str | None = None, deadline: Deadline | None = None
+    ) -> JournalRecord:
+        """Write down the state reached, and until when it may be confirmed."""
+        return self._append(record, Event(_now(), "state", state=state, why=why, deadline=deadline))
+
+    def expect(self, record: JournalRecord, deadline: Deadline) -> JournalRecord:
+        """Write down until when the change may be confirmed."""
+        return self._append(record, Event(_now(), "deadline", deadline=deadline))
 
     def records(self) -> tuple[JournalRecord, ...]:
         """Give every change, oldest first. Raises InputError for a file that is no journal."""
@@ -269,11 +302,19 @@ def _stamped(path: Path) -> datetime:
         return datetime.min.replace(tzinfo=UTC)
 
 
-def _take(descriptor: int, path: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise HostError("another nwscan is changing guests", str(path), "wait for it to end, then try again") from error
+def _take(descriptor: int, path: Path, wait_s: float) -> None:
+    end_s = time.monotonic() + wait_s
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() >= end_s:
+                raise LockedError(
+                    "another nwscan is changing guests", str(path), "wait for it to end, then try again"
+                ) from error
+            time.sleep(_LOOK_EVERY_S)
+        else:
+            return
 
 
 def _end_at_line(descriptor: int) -> None:
@@ -344,9 +385,15 @@ def _check(record: JournalRecord) -> None:
     where, steps = str(record.path), len(record.plan.steps)
     for number, event in enumerate(record.events, 2):
         is_step = event.step is not None and 0 <= event.step < steps
-        if (event.event == "state") != (event.state is not None) or (event.event != "state" and not is_step):
+        is_whole = {
+            "state": event.state is not None,
+            "deadline": event.state is None and event.deadline is not None,
+            "begin": event.state is None and is_step,
+            "undo": event.state is None and is_step,
+        }
+        if not is_whole[event.event]:
             raise InputError(
-                "not a journal of ours: an event without its step or state", f"{where}, line {number}", _HINT
+                "not a journal of ours: an event without its step, state or deadline", f"{where}, line {number}", _HINT
             )
     try:
         for at in (record.created, *(event.at for event in record.events)):

@@ -17,14 +17,17 @@ from generator.deploy.drift import (
     card_drift,
     filter_drift,
     interrupted,
+    overdue,
     without_ours,
 )
 from generator.deploy.plan import Attach, DefineFilter
 from generator.nwfilter.xml import read_filterref
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from pathlib import Path
 
+    from analyzer.host.boot_clock import Clock
     from analyzer.host.guests import Binding, GuestCard
     from analyzer.host.rules import KernelRules
     from generator.deploy.journal import JournalRecord, State
@@ -37,6 +40,8 @@ class CardStatus:
     ``live``, ``inactive`` and ``binding`` are filter names as libvirt has them; ``rules`` counts the kernel's rules for
     the tap, None where they were not asked for. ``state`` is the journal's, None without a record. ``findings`` tells
     of each thing that is not as intended; ``has_remedy`` says that a bridge remedy is in force for the card.
+    ``pending`` says that the change waits to be confirmed, until the time of day ``deadline`` (UTC), for ``left_s``
+    seconds more: negative once it has passed, None after a reboot.
     """
 
     guest: str
@@ -52,6 +57,9 @@ class CardStatus:
     since: str | None
     findings: tuple[Drift, ...] = ()
     has_remedy: bool = False
+    pending: bool = False
+    deadline: str | None = None
+    left_s: float | None = None
 
     @property
     def drift(self) -> tuple[str, ...]:
@@ -67,12 +75,16 @@ def card_statuses(
     filters: Sequence[str],
     texts: Mapping[str, str] | None = None,
     bridges: BridgeLooks | None = None,
+    *,
+    clock: Clock | None = None,
+    waited_for: Collection[Path] = (),
 ) -> tuple[CardStatus, ...]:
     """Give the status of every card that has a filter or a change in force, and of changes whose card is gone.
 
     ``records`` are those in force, newest first; ``rules`` are by tap; ``filters`` are the names that libvirt has, and
     ``texts`` their XML by name, where it was asked for: without it nobody can tell whether a filter was edited.
-    Neither can anybody of bridge remedies without ``bridges``.
+    Neither can anybody of bridge remedies without ``bridges``. ``waited_for`` are the files of the changes that a
+    process waits for, by the ``clock`` that their deadlines are of.
     """
     by_tap = {binding.tap: binding.filter for binding in bindings}
     no_rules_anywhere = not any(rules[tap].present for tap in by_tap if tap in rules)
@@ -81,13 +93,22 @@ def card_statuses(
         about = [record for record in records if _is_about(record, card)]
         told += about
         if about or card.filterref or card.inactive_filterref:
-            status = _status(card, about, by_tap, rules)
-            found = tuple(interrupted(status, about)) or (
+            status = _waiting(_status(card, about, by_tap, rules), about, clock)
+            found = tuple(interrupted(status, about, waited_for)) or (
+                *overdue(status, about, waited_for),
                 *_filter_findings(status, card, about, filters, texts or {}, no_rules_anywhere=no_rules_anywhere),
                 *(bridge_drift(status, about, bridges) if bridges is not None else ()),
             )
             statuses.append(replace(status, findings=found))
     return (*statuses, *(_orphan(record, cards) for record in records if not all(_cards_there(record, cards, told))))
+
+
+def _waiting(status: CardStatus, about: Sequence[JournalRecord], clock: Clock | None) -> CardStatus:
+    """Give the status with what is pending of the newest change."""
+    if not about or not about[0].is_pending or about[0].deadline is None:
+        return status
+    deadline = about[0].deadline
+    return replace(status, pending=True, deadline=deadline.at, left_s=None if clock is None else deadline.left_s(clock))
 
 
 def _mac(card: GuestCard) -> str:

@@ -6,6 +6,7 @@ wrong is undone at once, in reverse (undo.py).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analyzer.errors import HostError, NwscanError, RollbackIncompleteError, RolledBackError
@@ -18,13 +19,27 @@ from generator.deploy.undo import Undone, meaning, undo_record
 from generator.nwfilter.xml import read_filterref
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-__all__ = ["Undone", "WriterDoor", "apply", "confirm", "rollback"]
+    from generator.deploy.deadline import Deadline
+
+__all__ = ["Confirmation", "Undone", "WriterDoor", "apply", "require_uri", "rollback"]
 
 
-def apply(plan: Plan, door: WriterDoor, journal: Journal) -> JournalRecord:
-    """Carry the plan out and give its record, state applied.
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """A change that goes back by itself unless it is confirmed.
+
+    ``deadline`` gives until when, from now; it is asked before the first step and behind the last. ``start`` sees to
+    it that a process waits for the change of a record; nothing is done before it has.
+    """
+
+    deadline: Callable[[], Deadline]
+    start: Callable[[JournalRecord], object]
+
+
+def apply(plan: Plan, door: WriterDoor, journal: Journal, confirmation: Confirmation | None = None) -> JournalRecord:
+    """Carry the plan out and give its record, state applied; with a ``confirmation`` it is pending.
 
     Raises InputError where the plan is none of ours, HostError where the host is not as the plan found it (in both
     cases nothing was changed), RolledBackError where a step failed and all was undone, RollbackIncompleteError where
@@ -32,7 +47,7 @@ def apply(plan: Plan, door: WriterDoor, journal: Journal) -> JournalRecord:
     """
     check(plan)
     with journal.lock():
-        _require_uri(plan, door)
+        require_uri(plan, door)
         others = journal.in_force(plan.guest)
         _require_finished(others)
         for step in plan.steps:
@@ -40,6 +55,8 @@ def apply(plan: Plan, door: WriterDoor, journal: Journal) -> JournalRecord:
         _require_both_sides(plan, door)
         preconditions.require(plan, door)
         record = journal.create(plan)
+        if confirmation is not None:
+            record = _awaited(record, journal, confirmation)
         doing, told = "", []
         try:
             for number, step in enumerate(plan.steps):
@@ -48,7 +65,8 @@ def apply(plan: Plan, door: WriterDoor, journal: Journal) -> JournalRecord:
                 _require_unchanged(plan, step, door)
                 told += _do(plan, step, door)
             doing = "write down that it was applied"
-            return journal.reach(record, State.APPLIED, "; ".join(told) or None)
+            deadline = None if confirmation is None else confirmation.deadline()
+            return journal.reach(record, State.APPLIED, "; ".join(told) or None, deadline)
         except NwscanError as error:
             undone = undo_record(record, door, journal, f"could not {doing}: {error.what}", others)
             raise RolledBackError(
@@ -61,22 +79,15 @@ def apply(plan: Plan, door: WriterDoor, journal: Journal) -> JournalRecord:
             raise
 
 
-def confirm(record: JournalRecord, journal: Journal) -> JournalRecord:
-    """Keep what was applied: it stays until it is rolled back.
-
-    Raises HostError where it is not there to be kept: undone meanwhile, or never finished.
-    """
-    with journal.lock():
-        now = journal.record(record.path)
-        if now.state is State.CONFIRMED:
-            return now
-        if now.state is not State.APPLIED:
-            raise HostError(
-                f"there is nothing to keep: the change of {now.plan.name} is {now.state}",
-                str(now.path),
-                "see nwscan status",
-            )
-        return journal.reach(now, State.CONFIRMED)
+def _awaited(record: JournalRecord, journal: Journal, confirmation: Confirmation) -> JournalRecord:
+    """Have somebody wait before anything is done. Where that cannot be, nothing was done."""
+    try:
+        record = journal.expect(record, confirmation.deadline())
+        confirmation.start(record)
+    except BaseException as error:
+        journal.reach(record, State.UNDONE, f"nothing was done: {error}")
+        raise
+    return record
 
 
 def rollback(guest: str, door: WriterDoor, journal: Journal, why: str = "asked for") -> tuple[Undone, ...]:
@@ -91,7 +102,7 @@ def rollback(guest: str, door: WriterDoor, journal: Journal, why: str = "asked f
         if reading.errors and not records:
             raise reading.errors[0]
         for record in records:
-            _require_uri(record.plan, door)
+            require_uri(record.plan, door)
         undone, failures = [], []
         for record in records:
             others = [one for one in records if one is not record]
@@ -108,7 +119,7 @@ def rollback(guest: str, door: WriterDoor, journal: Journal, why: str = "asked f
     return tuple(undone)
 
 
-def _require_uri(plan: Plan, door: WriterDoor) -> None:
+def require_uri(plan: Plan, door: WriterDoor) -> None:
     """Raise HostError on another libvirt than the plan's: a guest that it does not know is not gone."""
     if plan.uri != door.uri:
         raise HostError(
@@ -117,8 +128,17 @@ def _require_uri(plan: Plan, door: WriterDoor) -> None:
 
 
 def _require_finished(records: Sequence[JournalRecord]) -> None:
-    """Raise HostError where an earlier change of the guest was interrupted: what is there then is nobody's wish."""
+    """Raise HostError where an earlier change of the guest was interrupted: what is there then is nobody's wish.
+
+    One that waits to be confirmed comes first, too: this one would rest on what may go back any moment.
+    """
     for record in records:
+        if record.is_pending:
+            raise HostError(
+                f"an earlier change of {record.plan.name} waits to be confirmed",
+                str(record.path),
+                f"keep it: nwscan confirm {record.plan.guest}; or undo it: nwscan rollback {record.plan.guest}",
+            )
         if record.state in {State.APPLYING, State.UNDOING}:
             raise HostError(
                 f"an earlier change of {record.plan.name} was interrupted",

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from analyzer.errors import HostError, InputError, RollbackIncompleteError
+from analyzer.host.boot_clock import boot_clock
 from analyzer.host.guests import LibvirtReader
 from analyzer.host.rules import kernel_rules
-from generator.deploy import transaction
-from generator.deploy.journal import Journal
+from generator.deploy import pending, transaction
+from generator.deploy.deadline import deadline_in
+from generator.deploy.journal import Journal, State
 from generator.deploy.libvirt_writer import LibvirtWriter
 from generator.deploy.status import CardStatus, card_statuses
 from nwscan.config import Settings
+from nwscan.watch.mark import is_waited_for
+from nwscan.watch.starting import start
 
 if TYPE_CHECKING:
     from generator.deploy.journal import JournalRecord
@@ -33,11 +37,79 @@ class HostStatus:
         return not self.damaged and not any(card.drift for card in self.cards)
 
 
-def apply(plan: Plan, settings: Settings | None = None) -> JournalRecord:
-    """Carry a plan out: live and persistent, or neither. Errors as generator.deploy.transaction.apply."""
-    settings = settings or Settings()
+_SLACK_S: Final = 60.0
+"""What applying, and judging the second window, may take beyond the window itself before the deadline is set."""
+
+_LOCKED_S: Final = 30.0
+"""How long to wait for another process that is changing guests: the one that waits may be at it."""
+
+
+def apply(
+    plan: Plan, settings: Settings | None = None, *, confirm_within_s: float = 0.0, window_s: float = 0.0
+) -> JournalRecord:
+    """Carry a plan out: live and persistent, or neither. Errors as generator.deploy.transaction.apply.
+
+    With ``confirm_within_s`` it goes back by itself unless ``confirm`` keeps it: a process of its own waits from before
+    the first step, for a window of ``window_s`` and as long again as it takes to judge it. ``await_confirmation`` sets
+    the definite deadline.
+    """
+    settings, confirmation = settings or Settings(), None
+    if confirm_within_s > 0:
+        clock, longest_s = boot_clock(), window_s + confirm_within_s + _SLACK_S
+        confirmation = transaction.Confirmation(
+            lambda: deadline_in(longest_s, clock), lambda record: start(record, settings)
+        )
     with LibvirtWriter(settings.uri) as door:
-        return transaction.apply(plan, door, Journal(settings.journal))
+        return transaction.apply(plan, door, Journal(settings.journal), confirmation)
+
+
+def await_confirmation(record: JournalRecord, within_s: float, settings: Settings | None = None) -> JournalRecord:
+    """Give people so many seconds from now to confirm. Raises RolledBackError where the change was undone meanwhile."""
+    return pending.expect(record, Journal((settings or Settings()).journal), boot_clock(), within_s)
+
+
+def keep(record: JournalRecord, settings: Settings | None = None) -> JournalRecord:
+    """Keep this change. Raises RolledBackError where it is too late."""
+    return pending.confirm(record, Journal((settings or Settings()).journal), boot_clock())
+
+
+def confirm(target: str | None, settings: Settings | None = None) -> tuple[JournalRecord, ...]:
+    """Keep what was applied to a guest (None: to every guest) and waits; empty where nothing waits.
+
+    Raises RolledBackError where it is too late: nobody confirmed in time, or it did harm.
+    """
+    settings = settings or Settings()
+    journal = Journal(settings.journal)
+    if target is None:
+        waiting = [one for one in journal.read().records if one.is_pending]
+    else:
+        guest = _guest_uuid(target, journal, settings)
+        records = [one for one in journal.records() if one.plan.guest == guest]
+        waiting = [one for one in records if one.is_pending] or [one for one in records[-1:] if _was_pending(one)]
+    return tuple(pending.confirm(one, journal, boot_clock()) for one in waiting)
+
+
+def _was_pending(record: JournalRecord) -> bool:
+    """Say whether it waited and was, or is being, undone: whoever wants to keep it is told so."""
+    return record.deadline is not None and record.state in {State.UNDOING, State.UNDONE}
+
+
+def undo(record: JournalRecord, why: str, settings: Settings | None = None) -> Undone:
+    """Undo this one change of a guest, unless it was kept or undone meanwhile; earlier ones stay."""
+    settings = settings or Settings()
+    return pending.rollback_unconfirmed(
+        record.path,
+        lambda: LibvirtWriter(settings.uri),
+        Journal(settings.journal),
+        boot_clock(),
+        why,
+        wait_s=_LOCKED_S,
+    )
+
+
+def current(record: JournalRecord, settings: Settings | None = None) -> JournalRecord:
+    """Give a change as the journal has it now."""
+    return Journal((settings or Settings()).journal).record(record.path)
 
 
 def rollback(target: str, settings: Settings | None = None, why: str = "asked for") -> tuple[Undone, ...]:
@@ -85,7 +157,9 @@ def status(settings: Settings | None = None) -> HostStatus:
         texts = {name: libvirt.filter_xml(name) for name in ours}
     taps = [card.identity.tap for card in cards if card.identity.tap and (card.filterref or records)]
     rules = {tap: kernel_rules(tap) for tap in taps}
-    return HostStatus(card_statuses(cards, records, bindings, rules, names, texts), reading.errors)
+    waited_for = {record.path for record in records if is_waited_for(settings.state.absolute(), record.path.absolute())}
+    statuses = card_statuses(cards, records, bindings, rules, names, texts, clock=boot_clock(), waited_for=waited_for)
+    return HostStatus(statuses, reading.errors)
 
 
 def _guest_uuid(target: str, journal: Journal, settings: Settings) -> str:

@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "filters": ("nwscan.cli.filters", "filters", "Show the nwfilters of the host, or one of them in full."),
     "suggest": ("nwscan.cli.suggest", "suggest", "Generate a filter for a guest, with evidence; --apply puts it in."),
     "verify": ("nwscan.cli.prove", "verify", "Measure again and judge: offered, delivered, before, after."),
+    "confirm": ("nwscan.cli.confirming", "confirm", "Keep what was applied to a guest and waits for it."),
     "rollback": ("nwscan.cli.undoing", "rollback", "Undo what was applied to a guest."),
     "explain": ("nwscan.cli.explain", "explain", "Say why foreign unicast reaches a tap, and which remedy fits."),
     "status": ("nwscan.cli.host", "status", "Compare what is intended with what libvirt and the kernel have."),

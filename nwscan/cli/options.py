@@ -49,6 +49,22 @@ def autostop(command: Command) -> Command:
     )(command)
 
 
+def _confirm_within(_context: click.Context, _option: click.Parameter, value: str) -> float:
+    return 0.0 if value in {"0", "0s"} else parse_duration_s(value, "--confirm-within")
+
+
+def confirm_within(command: Command) -> Command:
+    """Add ``--confirm-within 120s``; the command gets ``confirm_within_s``, 0 for no deadline."""
+    return click.option(
+        "--confirm-within",
+        "confirm_within_s",
+        metavar="DURATION",
+        default="120s",
+        callback=_confirm_within,
+        help="Roll back unless confirmed within this time after the second window; 0: never [120s].",
+    )(command)
+
+
 def output_format(*formats: str) -> Callable[[Command], Command]:
     """Add ``--format table|json|csv`` and ``--json``; the command gets ``shape``."""
 

@@ -14,6 +14,7 @@ from nwscan.cli.options import (
     addresses_from,
     autostop,
     check_output,
+    confirm_within,
     identity_from,
     macs_from,
     output_format,
@@ -53,6 +54,7 @@ EXIT_REFUSED: Final = 1
 )
 @click.option("-o", "output", type=click.Path(path_type=Path), metavar="PLAN.json", help="Write the plan to a file.")
 @click.option("--apply", "apply_it", is_flag=True, help="Put the filter in, measure again, and judge.")
+@confirm_within
 @click.option("--yes", is_flag=True, help="Do not ask; keep what proves effective.")
 @click.option("--force", is_flag=True, help="Overrule a refusal that may be overruled.")
 @output_format("table", "json")
@@ -71,14 +73,16 @@ def suggest(
     folder: Path | None,
     output: Path | None,
     apply_it: bool,
+    confirm_within_s: float,
     yes: bool,
     force: bool,
     shape: str,
 ) -> int:
     """Generate a filter for GUEST that drops the traffic which is not its own, with the evidence for each rule.
 
-    With --apply: shows the plan, puts the filter in (live and for the next start), measures again and judges. Exit
-    code 1: refused, or not effective. 5: harmful, and rolled back. 7: inconclusive; the filter stays.
+    With --apply: shows the plan, puts the filter in (live and for the next start), measures again and judges. Unless it
+    is kept, it is rolled back at the deadline; harm rolls it back at once. Exit code 1: refused, or not effective. 5:
+    harmful, and rolled back. 7: inconclusive; it waits for nwscan confirm.
     """
     from nwscan.api.suggesting import Wish
 
@@ -111,9 +115,9 @@ def suggest(
     if not apply_it:
         _next_step(proposals, shape)
         return 0
-    from nwscan.cli.applying import apply_proposals
+    from nwscan.cli.applying import Keeping, apply_proposals
 
-    return apply_proposals(guest, proposals, options, settings, yes=yes, shape=shape)
+    return apply_proposals(guest, proposals, options, settings, Keeping(confirm_within_s, yes=yes, shape=shape))
 
 
 def _from_file(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from analyzer.model.addresses import format_mac
@@ -65,6 +66,9 @@ def print_status(found: HostStatus) -> None:
     columns = ("card", "!filter", "running", "next start", "kernel", "state")
     out.print(table(columns, [_status_row(one) for one in statuses]))
     for one in statuses:
+        if one.pending and not one.drift:
+            out.print(headline(f"{one.guest} {one.mac} waits to be confirmed"))
+            out.print(remark(_pending_line(one)))
         for line in one.drift:
             out.print(headline(f"{one.guest} {one.mac}: {line}"))
 
@@ -74,7 +78,12 @@ def _status_row(one: CardStatus) -> tuple[str, ...]:
     card = f"{one.guest} {one.tap or one.mac}"
     name = one.intended or one.live or one.inactive
     there = ("-" if known is None else "yes" if known == name else known for known in (one.live, one.inactive))
-    return card, name or "-", *there, rules, str(one.state or "-")
+    return card, name or "-", *there, rules, "pending" if one.pending else str(one.state or "-")
+
+
+def _pending_line(one: CardStatus) -> str:
+    left_s = max(0.0, one.left_s or 0.0)
+    return f"it is rolled back at {one.deadline}, in {left_s:.0f} s, unless: nwscan confirm {quote(one.guest)}"
 
 
 def print_checks(checks: Sequence[Check]) -> None:

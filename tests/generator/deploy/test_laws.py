@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analyzer.errors import HostError, NwscanError
+from analyzer.host.boot_clock import boot_clock
 from analyzer.model.addresses import parse_mac
-from generator.deploy import transaction
+from generator.deploy import pending, transaction
 from generator.deploy.journal import Journal
 from tests.generator.deploy.file_door import FileDoor, plan_for, read_state, write_state
 from tests.generator.deploy.hosts import GUEST, HOSTS, OTHER
@@ -67,7 +68,7 @@ def test_the_last_rollback_leaves_the_host_as_it_was(name: str, sequence: list[D
                     transaction.rollback(guest, door, journal)
                 else:
                     for record in journal.in_force(guest):
-                        transaction.confirm(record, journal)
+                        pending.confirm(record, journal, boot_clock())
             except NwscanError as error:
                 if what == "apply" and error.exit_code in {4, 5}:  # noqa: PLR2004, RUF100 - refused, or rolled back
                     assert read_state(path) == before

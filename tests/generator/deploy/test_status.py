@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from analyzer.host.boot_clock import boot_clock
 from analyzer.host.rule_listings import Backend, KernelRule
 from analyzer.host.rules import KernelRules
 from analyzer.model.addresses import parse_mac
-from generator.deploy import transaction
+from generator.deploy import pending, transaction
 from generator.deploy.journal import Journal, State
 from generator.deploy.status import CardStatus, card_statuses
 from generator.nwfilter.model import FilterRef
@@ -133,7 +134,7 @@ def test_a_card_without_filter_and_change_is_not_listed(bench: Bench) -> None:
 
 def test_a_confirmed_change(bench: Bench) -> None:
     bench.apply()
-    transaction.confirm(bench.journal.records()[0], bench.journal)
+    pending.confirm(bench.journal.records()[0], bench.journal, boot_clock())
     assert (bench.status().state, bench.drift()) == (State.CONFIRMED, ())
 
 

@@ -12,8 +12,9 @@ import msgspec
 import pytest
 
 from analyzer.errors import HostError, InputError, RollbackIncompleteError, RolledBackError
+from analyzer.host.boot_clock import boot_clock
 from analyzer.model.addresses import parse_mac
-from generator.deploy import transaction
+from generator.deploy import pending, transaction
 from generator.deploy.journal import Journal, State
 from generator.nwfilter.xml import read_filterref, with_filterref
 from tests.generator.deploy.file_door import FileDoor, HostState, plan_for, read_state, write_state
@@ -151,9 +152,9 @@ def test_a_plan_without_steps_changes_nothing(bench: Bench) -> None:
 
 
 def test_what_is_confirmed_stays_and_can_still_be_undone(bench: Bench) -> None:
-    record = transaction.confirm(bench.apply(), bench.journal)
+    record = pending.confirm(bench.apply(), bench.journal, boot_clock())
     assert record.state is State.CONFIRMED
-    assert transaction.confirm(record, bench.journal) == record
+    assert pending.confirm(record, bench.journal, boot_clock()) == record
     assert bench.rollback()
     assert bench.now == bench.before
 
@@ -161,8 +162,8 @@ def test_what_is_confirmed_stays_and_can_still_be_undone(bench: Bench) -> None:
 def test_what_was_undone_meanwhile_is_not_confirmed(bench: Bench) -> None:
     record = bench.apply()
     bench.rollback()
-    with pytest.raises(HostError, match="nothing to keep: the change of vm1 is undone"):
-        transaction.confirm(record, bench.journal)
+    with pytest.raises(RolledBackError, match="the change of vm1 was rolled back: asked for"):
+        pending.confirm(record, bench.journal, boot_clock())
     assert bench.journal.in_force() == ()
 
 
@@ -608,7 +609,7 @@ RUN = """
 import sys
 from pathlib import Path
 from analyzer.errors import NwscanError
-from generator.deploy import transaction
+from generator.deploy import pending, transaction
 from generator.deploy.journal import Journal
 from tests.generator.deploy.file_door import FileDoor, plan_for, read_state
 path, journal, guest = Path(sys.argv[1]), Journal(Path(sys.argv[2])), sys.argv[3]

@@ -1,0 +1,1 @@
+"""The process that waits for a change to be confirmed, watches the guest meanwhile, and rolls back."""
