@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import shutil
 import time
 from contextlib import contextmanager
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 REPORT_NAME: Final = "report.json"
 METER_NAME: Final = "meter.json"
 FRAMES_NAME: Final = "frames.pcapng"
+
+_NAME_KEPT: Final = 100
+"""Characters of a file's name in that of its predecessor: a name may have 255 octets."""
 
 _CHOSEN: Final = ".chosen"
 _STAMP: Final = "%Y%m%dT%H%M%S.%fZ"
@@ -99,7 +103,7 @@ def new_file(path: Path, sources: Iterable[Path] = ()) -> Iterator[int]:
     if path.exists() and (not path.is_file() or any(path.samefile(source) for source in sources)):
         what = "the capture itself" if path.is_file() else "no regular file"
         raise UsageError(f"frames cannot be written there: it is {what}", str(path), "name another file")
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial = partial_of(path)
     descriptor = create_private(partial, shown=path)
     try:
         yield descriptor
@@ -259,7 +263,7 @@ def write_private(path: Path, octets: bytes) -> None:
     if path.exists() and not path.is_file() and not path.is_dir():
         _write_through(path, octets)
         return
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial = partial_of(path)
     try:
         with os.fdopen(create_private(partial, shown=path), "wb") as file:
             file.write(octets)
@@ -267,6 +271,11 @@ def write_private(path: Path, octets: bytes) -> None:
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise _cannot_write(error, path) from error
+
+
+def partial_of(path: Path) -> Path:
+    """Give the name under which a file is written before it takes its place: beside it, and not to be foreseen."""
+    return path.with_name(f".{path.name[:_NAME_KEPT]}.{secrets.token_hex(8)}")
 
 
 def _write_through(path: Path, octets: bytes) -> None:

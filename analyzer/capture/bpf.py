@@ -23,6 +23,8 @@ _RETURN: Final = 0x06
 
 _UNKNOWN_NETMASK: Final = 0xFFFF_FFFF
 _LIBRARIES: Final = ("libpcap.so.1", "libpcap.so.0.8")
+_RESERVED_PROTOCOL: Final = 0xFFFF
+"""An EtherType that IANA keeps reserved."""
 _NEEDS_TAP: Final = re.compile(r"\b(vlan|inbound|outbound|ifindex)\b")
 """What libpcap compiles another way for a live interface: the kernel keeps tags and directions beside the frame."""
 
@@ -42,8 +44,8 @@ def compile_bpf(expression: str, snaplen: int, tap: str | None = None) -> BpfPro
     """Give the program of ``expression`` (see pcap-filter(7)) that keeps ``snaplen`` octets; "" accepts all.
 
     With ``tap``, words that mean something else on a live interface (vlan, inbound, outbound) are compiled for it; this
-    needs the permission to capture. Raises UsageError with libpcap's message where it is no expression, HostError where
-    libpcap is missing.
+    needs the permission to capture, though nothing is captured. Raises UsageError with libpcap's message where it is no
+    expression, HostError where libpcap is missing.
     """
     if not expression.strip():
         return accept_all(snaplen)
@@ -74,11 +76,17 @@ def compile_bpf(expression: str, snaplen: int, tap: str | None = None) -> BpfPro
 
 
 def _open_live(library: ctypes.CDLL, tap: str, snaplen: int) -> int:
+    """Give a handle on the tap to compile for.
+
+    libpcap maps a ring with it, for as long as it is open, and this is the parent: it is bound to a protocol that is
+    none, so that the ring stays empty.
+    """
     message = ctypes.create_string_buffer(256)
     handle: int | None = library.pcap_create(tap.encode(), message)
     if not handle:
         raise HostError(f"cannot open {tap}: {message.value.decode(errors='replace')}", "compiling the BPF expression")
     library.pcap_set_snaplen(handle, snaplen or NO_LIMIT)
+    library.pcap_set_protocol_linux(handle, _RESERVED_PROTOCOL)
     if library.pcap_activate(handle) < 0:
         text = library.pcap_geterr(handle).decode(errors="replace")
         library.pcap_close(handle)
@@ -98,7 +106,8 @@ def _library() -> ctypes.CDLL:
         library.pcap_geterr.restype = ctypes.c_char_p
         for function in (library.pcap_geterr, library.pcap_close, library.pcap_activate):
             function.argtypes = [ctypes.c_void_p]
-        library.pcap_set_snaplen.argtypes = [ctypes.c_void_p, ctypes.c_int]
+        for function in (library.pcap_set_snaplen, library.pcap_set_protocol_linux):
+            function.argtypes = [ctypes.c_void_p, ctypes.c_int]
         library.pcap_compile.argtypes = [
             ctypes.c_void_p,
             ctypes.c_void_p,

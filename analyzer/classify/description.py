@@ -15,6 +15,20 @@ HEAD_OCTETS: Final = 128
 TEXT_LIMIT: Final = 160
 """Characters of a description at the most."""
 
+_FIRST: Final = (
+    bytes.fromhex("ffffffffffff02000000000108060001080006040001020000000001c0000202000000000000c0000201"),  # ARP
+    bytes.fromhex(
+        "ffffffffffff020000000001080045000020000100004011f6c8c0000201c000020200430044000c744a01010600"
+    ),  # DHCP
+    bytes.fromhex("33330000000102000000000186dd6000000000183aff") + bytes(40) + bytes.fromhex("8700") + bytes(22),  # ND
+)
+
+
+def load_scapy() -> None:
+    """Import what a description needs, for a process that will be able to import nothing; otherwise it comes late."""
+    for head in _FIRST:
+        describe_frame(head)
+
 
 def describe_frame(head: bytes) -> str:
     """Give one line on a frame whose first octets are ``head``; never raises."""

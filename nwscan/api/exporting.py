@@ -45,20 +45,21 @@ def export(
         names = ", ".join(card.identity.label for card in cards)
         raise UsageError("one file holds the frames of one card", names, "name the reports of one card")
     ordered = sorted(reports, key=lambda one: [window.start_ns or 0 for window in one.report.windows])
-    with ExitStack() as stack:
+    with ExitStack() as stack, ExitStack() as inputs:
         places: list[str] = []
         sha256s: list[str] = []
         descriptors: list[int] = []
         for report in ordered:
             place, sha256, descriptor = _frames_of(report)
-            stack.callback(os.close, descriptor)
+            inputs.callback(os.close, descriptor)
             places.append(place)
             sha256s.append(sha256)
             descriptors.append(descriptor)
         output = stack.enter_context(kept.new_file(path, map(Path, places)))
         request = Export(tuple(places), tuple(sha256s), cards[0].identity, int(wanted))
         watcher = watcher or Unwatched()
-        reply = parent.run(request, [*descriptors, output], on_progress=watcher.progress)
+        handed = [*descriptors, output]
+        reply = parent.run(request, handed, on_handed_over=inputs.close, on_progress=watcher.progress)
         if not isinstance(reply, Exported):
             raise TypeError(reply)
     return Exportation(path, reply.frames_written, cards[0].class_counts[wanted][0], reply.sha256)

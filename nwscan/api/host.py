@@ -91,6 +91,7 @@ def doctor(settings: Settings | None = None) -> tuple[Check, ...]:
     checks = [
         _compiled(),
         _privileges(),
+        _worker(),
         *(_program(*program) for program in _PROGRAMS),
         _asked("libvirt", "list, suggest --apply, verify", lambda: _libvirt(settings)),
         _asked("nwfilter schema", "checking generated filters", _schema),
@@ -163,6 +164,15 @@ def _privileges() -> Check:
     found = f"missing {', '.join(missing)}" if missing else "CAP_NET_RAW and CAP_NET_ADMIN"
     hint = "run as root, or give the service these capabilities" if missing else ""
     return Check("privileges", not missing, found, hint, "capture, verify")
+
+
+def _worker() -> Check:
+    from nwscan.worker.confine import lacks
+
+    lacking = lacks()
+    found = "; ".join(lacking) or "gives up user, groups, capabilities and system calls"
+    hint = "install libseccomp2, or give root these capabilities" if lacking else ""
+    return Check("measuring worker", not lacking, found, hint, "safety from hostile frames")
 
 
 def _program(name: str, package: str, needed_for: str) -> Check:

@@ -97,6 +97,7 @@ def capture(
         reply = parent.run(
             request,
             descriptors,
+            on_handed_over=taps.let_go,
             on_started=watcher.started,
             on_ended=watcher.ended,
             on_progress=watcher.progress,
@@ -174,7 +175,7 @@ def analyze(
     with ExitStack() as stack:
         names, descriptors = open_inputs(paths, stack)
         request = Analyze(names, identity, captured_on)
-        reply = parent.run(request, descriptors, on_progress=watcher.progress)
+        reply = parent.run(request, descriptors, on_handed_over=stack.close, on_progress=watcher.progress)
         if isinstance(reply, Candidates):
             chosen = guessed(reply.candidates) if guess else None
             if chosen is None or "-" in paths:

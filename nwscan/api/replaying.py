@@ -144,8 +144,8 @@ def replay(
     require_complete(tree, {"MAC": (_ANY_MAC,), **variables}, learnt)
     order = [tree.root, *(each for name, each in tree.library.items() if name != tree.root.name)]
     texts = tuple(write_filter(each) for each in order)
-    with ExitStack() as stack:
-        names, descriptors = open_inputs([path], stack)
+    with ExitStack() as stack, ExitStack() as inputs:
+        names, descriptors = open_inputs([path], inputs)
         if len(names) != 1:
             raise UsageError(f"{len(names)} captures, and one is replayed at a time", path, "name one of its files")
         request = Predict(names[0], choice.identity, texts, dict(variables), captured_on, export is not None)
@@ -154,7 +154,7 @@ def replay(
                 *descriptors,
                 stack.enter_context(kept.new_file(export, () if path == "-" else (Path(path),))),
             ]
-        reply = parent.run(request, descriptors, on_progress=watcher.progress)
+        reply = parent.run(request, descriptors, on_handed_over=inputs.close, on_progress=watcher.progress)
         if isinstance(reply, Candidates):
             chosen = guessed(reply.candidates) if guess and path != "-" else None
             if chosen is None:
@@ -162,7 +162,8 @@ def replay(
             request = msgspec.structs.replace(request, identity=chosen)
             with ExitStack() as again:
                 _, first = open_inputs([path], again)
-                reply = parent.run(request, [*first, *descriptors[1:]], on_progress=watcher.progress)
+                handed = [*first, *descriptors[1:]]
+                reply = parent.run(request, handed, on_handed_over=again.close, on_progress=watcher.progress)
         if not isinstance(reply, Predicted):
             raise TypeError(reply)
     return _replayed(reply, choice, export)

@@ -151,7 +151,7 @@ def predict(
             variables,
             captured_on,
         )
-        reply = parent.run(request, descriptors)
+        reply = parent.run(request, descriptors, on_handed_over=stack.close)
     if not isinstance(reply, Predicted):
         raise TypeError(reply)
     return Tried(from_document(msgspec.json.decode(reply.document)), reply.used)

@@ -56,7 +56,7 @@ class Taps:
     def __init__(self, options: CaptureOptions, settings: Settings) -> None:
         self.folders: list[Path] = []
         self._options, self._settings = options, settings
-        self._stack = ExitStack()
+        self._stack, self._handed = ExitStack(), ExitStack()
         self._requests: list[CardCapture] = []
         self._ring: RingFiles | None = None
         self._watch: TapWatch | None = None
@@ -66,16 +66,21 @@ class Taps:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._handed.close()
         self._stack.close()
 
     def open(self, cards: Sequence[GuestIdentity]) -> tuple[Capture, list[int]]:
         """Open what the capture of these cards needs; it is closed again at the end of the with block."""
         descriptors: list[int] = []
         for card in cards:
-            descriptors += self._open_card(card, geometry_for(len(cards)), self._stack)
+            descriptors += self._open_card(card, geometry_for(len(cards)), self._handed)
         everything = self._options.everything
         self._watch = TapWatch(cards, self._lookup, everything=everything)
         return Capture(tuple(self._requests), self._options.duration_s, self._options.frames, everything), descriptors
+
+    def let_go(self) -> None:
+        """Close what the worker has got by now: from here on nobody else has a socket on a tap, or a capture file."""
+        self._handed.close()
 
     def attend(self, worker: Worker, told: Progress | NeedFile) -> None:
         """Answer what the worker needs, and hand it the taps that are new."""

@@ -1,20 +1,25 @@
 """The measuring worker: the only process of nwscan that reads a frame.
 
 It is handed open descriptors and an identity, and answers with reports and counts. It opens nothing by path, talks to
-nobody else, and ends when its parent's socket closes.
+nobody else, and ends when its parent's socket closes. Before it reads the first frame it gives up every privilege
+(nwscan/worker/confine.py).
 """
 
 from __future__ import annotations
 
+import hashlib
 import select
 import signal
 import socket
 import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from analyzer.classify.description import load_scapy
 from analyzer.errors import NwscanError
 from nwscan.worker.channel import Channel
+from nwscan.worker.confine import confine
 from nwscan.worker.messages import (
     Analyze,
     Capture,
@@ -94,25 +99,29 @@ class Link:
         return received
 
 
-def _carry_out(request: Request, descriptors: list[int], link: Link) -> Reply:
-    """Dispatch; each kind of work is imported when it is asked for."""
+def _prepare(request: Request, descriptors: list[int], link: Link) -> Callable[[], Reply]:
+    """Give the work that is asked for, with all imported that it needs: once confined, nothing can be."""
+    import numpy.ma  # noqa: F401 - np.unique imports it late
+
+    load_scapy()
+    hashlib.sha256(b"").hexdigest()  # OpenSSL reads its configuration at the first digest
     match request:
         case Capture():
             from nwscan.worker.capturing import capture
 
-            return capture(request, descriptors, link)
+            return partial(capture, request, descriptors, link)
         case Analyze():
             from nwscan.worker.reading import analyze
 
-            return analyze(request, descriptors, link)
+            return partial(analyze, request, descriptors, link)
         case Predict():
             from nwscan.worker.predicting import predict
 
-            return predict(request, descriptors, link)
+            return partial(predict, request, descriptors, link)
         case Export():
             from nwscan.worker.exporting import export
 
-            return export(request, descriptors, link)
+            return partial(export, request, descriptors, link)
         case Stop() | NewTap() | NewCard() | File():  # nothing is asked that these could belong to
             raise ConnectionResetError
 
@@ -127,7 +136,9 @@ def main() -> int:
             return 0
         link = Link(channel)
         try:
-            reply = _carry_out(*received, link)
+            work = _prepare(*received, link)
+            confine()
+            reply = work()
         except NwscanError as error:
             reply = Failed(error.what, error.where, error.hint, error.exit_code)
         channel.send(reply)

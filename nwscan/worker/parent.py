@@ -5,6 +5,7 @@ The parent opens and writes; it never reads a frame. Everything that decodes goe
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 _END_S: Final = 5.0
 """How long a worker may take to end once its socket is closed, before it is killed."""
+
+_ONE_THREAD: Final = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+"""numpy starts no threads at import: a worker must not have any before it has given up its privileges."""
 
 
 class Worker:
@@ -105,11 +109,16 @@ def measuring_worker() -> Iterator[Worker]:
             process = subprocess.Popen(  # noqa: S603 our own interpreter and module, no input in the arguments
                 [sys.executable, "-P", "-m", "nwscan.worker.child", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
+                env={**os.environ, **_ONE_THREAD},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=complaints,
                 process_group=0,  # Ctrl-C reaches the parent alone, which says Stop
             )
+        except OSError as error:
+            ours.close()
+            where = f"starting {sys.executable}"
+            raise HostError(f"the measuring worker does not start: {error.strerror}", where) from error
         finally:
             theirs.close()
         channel: Channel[Reply] = Channel(ours, Reply)
@@ -155,6 +164,7 @@ def run(
     request: Request,
     descriptors: Sequence[int],
     *,
+    on_handed_over: Callable[[], object] = lambda: None,
     on_started: Callable[[], None] = lambda: None,
     on_ended: Callable[[], None] = lambda: None,
     on_progress: Callable[[Progress], None] = lambda _: None,
@@ -164,10 +174,12 @@ def run(
     """Have a worker carry out ``request`` and give its result (Measured, Candidates, Predicted or Exported).
 
     With ``stop_on_interrupt`` the first Ctrl-C ends the measurement normally; a second one gives up. Raises what the
-    worker raised, HostError where it died. ``attend`` answers what the worker needs, and sends it what is new.
+    worker raised, HostError where it died. At ``on_handed_over`` the caller closes its copies of ``descriptors``, so
+    that the worker alone has them. ``attend`` answers what the worker needs, and sends it what is new.
     """
     with measuring_worker() as worker:
         worker.ask(request, descriptors)
+        on_handed_over()
         with _interrupt_means_stop(worker) if stop_on_interrupt else nullcontext():
             while True:
                 reply = worker.next_reply()
