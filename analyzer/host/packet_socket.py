@@ -26,7 +26,7 @@ from analyzer.model.frame_columns import Columns
 from analyzer.model.frames import BATCH_FRAMES, CaptureInterface
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from analyzer.model.frames import I64, U8, U32, RawFrames
 
@@ -35,6 +35,7 @@ _PACKET_RX_RING: Final = 5
 _PACKET_STATISTICS: Final = 6
 _PACKET_VERSION: Final = 10
 _PACKET_VNET_HDR: Final = 15
+_PACKET_QDISC_BYPASS: Final = 20
 _TPACKET_V3: Final = 2
 _SO_ATTACH_FILTER: Final = 26
 _ETH_P_ALL: Final = 3
@@ -103,6 +104,23 @@ def open_packet_socket(tap: str, *, snaplen: int, ring: RingGeometry, bpf: BpfPr
         sock.close()
         raise HostError(f"{tap} is no Ethernet interface", where, "nwscan list shows the taps that are there")
     return sock
+
+
+def send_frames(interface: str, frames: Sequence[bytes]) -> None:
+    """Send Ethernet frames out of an interface, past its queue and traffic control: they are out when it returns.
+
+    Needs CAP_NET_RAW. Raises HostError where the interface is not there or the kernel refuses.
+    """
+    where = f"AF_PACKET socket on {interface}"
+    try:
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as sock:
+            sock.setsockopt(_SOL_PACKET, _PACKET_QDISC_BYPASS, 1)
+            sock.bind((interface, 0))
+            for frame in frames:
+                sock.send(frame)
+    except (OSError, ValueError) as error:
+        text = error.strerror if isinstance(error, OSError) else None
+        raise HostError(f"cannot send on {interface}: {text or error}", where, _hint(error)) from error
 
 
 def _hint(error: OSError | ValueError) -> str:

@@ -77,3 +77,6 @@ class WriterDoor(Protocol):
 
     def bound_filter(self, guest: str, mac: str) -> str | None:
         """Name the filter that acts on a running card now, None where none does."""
+
+    def has_stray_rules(self, guest: str, mac: str) -> bool:
+        """Say whether the kernel holds rules of a running card for which libvirt has no filter: it died amid them."""

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from analyzer.errors import HostError
 from analyzer.host.domain_xml import InterfaceXml, for_update, interfaces, read_binding
 from analyzer.host.guests import load_libvirt
+from analyzer.host.rules import kernel_rules
 from analyzer.model.addresses import parse_mac
 from generator.deploy.bridge_writer import BridgeWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from analyzer.host.rules import KernelRules
     from generator.deploy.door import BridgeDoor
 
 _PERMISSION_HINT: Final = "run as root, or with a polkit rule that lets you manage libvirt"
@@ -92,22 +94,45 @@ class LibvirtWriter:
 
     def bound_filter(self, guest: str, mac: str) -> str | None:
         """Name the filter that libvirt instantiates for a running card now, None where it instantiates none."""
+        tap = self._tap(guest, mac)
+        return None if tap is None else self._bound_to(tap)
+
+    def has_stray_rules(self, guest: str, mac: str) -> bool:
+        """Say whether the kernel holds libvirt's rules for a running card that libvirt has no binding for.
+
+        So it is when libvirtd was killed while it built them: it forgets them, and the guest stays filtered. Where
+        nobody can ask the kernel (no program, no permission) the answer is no.
+        """
+        tap = self._tap(guest, mac)
+        if tap is None or self._bound_to(tap) is not None:
+            return False
+        try:
+            return self.rules_of(tap).present
+        except HostError:
+            return False
+
+    def rules_of(self, tap: str) -> KernelRules:
+        """Ask the kernel for the rules of a tap."""
+        return kernel_rules(tap)
+
+    def _tap(self, guest: str, mac: str) -> str | None:
         domain = self._lookup_guest(guest)
         if domain is None:
             return None
         with self._asking(f"guest {guest}"):
             card = _card(str(domain.XMLDesc(0)), mac, guest) if domain.isActive() else None
-        if card is None or card.tap is None:
-            return None
+        return None if card is None else card.tap
+
+    def _bound_to(self, tap: str) -> str | None:
         binding = self._found(
-            f"nwfilter binding of {card.tap}",
+            f"nwfilter binding of {tap}",
             self._libvirt.VIR_ERR_NO_NWFILTER_BINDING,
             self._connection.nwfilterBindingLookupByPortDev,
-            card.tap,
+            tap,
         )
         if binding is None:
             return None
-        with self._asking(f"nwfilter binding of {card.tap}"):
+        with self._asking(f"nwfilter binding of {tap}"):
             return read_binding(str(binding.XMLDesc(0))).filterref[0]
 
     def filter_users(self, name: str) -> tuple[str, ...]:

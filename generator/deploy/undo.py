@@ -116,9 +116,9 @@ def _undo_side(plan: Plan, step: Attach, door: WriterDoor, *, live: bool) -> lis
         return []
     present, attached = read_filterref(now), _attached_by(step, now, plan.steps)
     ours, earlier = read_filterref(attached.after), read_filterref(attached.before)
-    if present == earlier:
-        return []
     where = f"card {step.mac} of {plan.name}, {'running' if live else 'next start'}"
+    if present == earlier:
+        return _sweep(plan, step.mac, now, attached, door, where) if live and earlier is None else []
     if present is None or ours is None or present.filter != ours.filter:
         return [f"left {where} alone: its filter was changed by somebody else"]
     door.update_interface(plan.guest, with_filterref(now, earlier), live=live)
@@ -126,6 +126,20 @@ def _undo_side(plan: Plan, step: Attach, door: WriterDoor, *, live: bool) -> lis
     if restored is not None and read_filterref(restored) != earlier:
         raise HostError(f"libvirt took the change of card {step.mac} and does not show it", plan.uri)
     return [f"restored {where}"]
+
+
+def _sweep(plan: Plan, mac: str, now: str, attached: Attach, door: WriterDoor, where: str) -> list[str]:
+    """Have libvirt remove the rules that it was killed amid making, of a filter that its XML does not know of.
+
+    It clears what is left of an earlier attempt only when it builds rules anew: so it is made to, once.
+    """
+    if not door.has_stray_rules(plan.guest, mac):
+        return []
+    for ref in (read_filterref(attached.after), None):
+        door.update_interface(plan.guest, with_filterref(now, ref), live=True)
+    if door.has_stray_rules(plan.guest, mac):
+        raise HostError(f"the kernel still has rules of a filter on {where}", plan.uri, "see them with: ebtables-save")
+    return [f"removed rules that libvirt had left on {where}"]
 
 
 def _attached_by(step: Attach, now: str, steps: Sequence[Step]) -> Attach:

@@ -12,6 +12,7 @@ from generator.suggest.profiles import THINNED
 from nwscan import kept
 from nwscan.api.identify import cards_of
 from nwscan.api.measure import CaptureOptions, Unwatched, Watcher, capture
+from nwscan.api.probing import Probing
 from nwscan.config import Settings
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from analyzer.compare import Comparison
     from analyzer.host.meter import MeterReading
+    from analyzer.host.probe import ProbeResult
     from analyzer.model.identity import GuestIdentity
     from generator.deploy.journal import JournalRecord
     from nwscan.worker.messages import Progress
@@ -27,12 +29,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """A judgement and the windows that it rests on; ``before`` None where there is none."""
+    """A judgement and the windows that it rests on; ``before`` None where there is none.
+
+    ``probe`` is what became of frames of our own in the window, None where none were sent.
+    """
 
     identity: GuestIdentity
     before: kept.KeptReport | None
     after: kept.KeptReport
     comparison: Comparison
+    probe: ProbeResult | None = None
 
 
 def capture_metered(
@@ -85,21 +91,28 @@ def verify(
     options: CaptureOptions | None = None,
     *,
     before: Path | None = None,
+    probe: bool = False,
     settings: Settings | None = None,
     watcher: Watcher | None = None,
 ) -> tuple[Verification, ...]:
     """Measure the cards of ``target`` again and judge each: offered and delivered, before and after.
 
     The window before is the report ``before``, else the last kept one from before nwscan attached its filter; there is
-    none where it attached none.
+    none where it attached none. With ``probe`` frames of our own are offered to each filter in the window.
     """
-    settings = settings or Settings()
+    settings, watcher = settings or Settings(), watcher or Unwatched()
     identities = [card.identity for card in cards_of([target], settings)]
     earlier = [_baseline(identity, before, settings) for identity in identities]
-    later = capture_metered(identities, options, settings=settings, watcher=watcher)
+    probes: tuple[ProbeResult | None, ...] = (None,) * len(identities)
+    if probe:
+        with Probing(identities, settings, watcher) as probing:
+            later = capture_metered(identities, options, settings=settings, watcher=probing)
+            probes = probing.results
+    else:
+        later = capture_metered(identities, options, settings=settings, watcher=watcher)
     return tuple(
-        Verification(identity, one, two, compare(one, two, _profile(identity, settings)))
-        for identity, one, two in zip(identities, earlier, later, strict=True)
+        Verification(identity, one, two, compare(one, two, _profile(identity, settings)), sent)
+        for identity, one, two, sent in zip(identities, earlier, later, probes, strict=True)
     )
 
 

@@ -26,28 +26,45 @@ EXIT_INCONCLUSIVE: Final = 7
     "--before", type=click.Path(path_type=Path), metavar="REPORT", help="The window before [the last kept one]."
 )
 @click.option("--after", type=click.Path(path_type=Path), metavar="REPORT", help="Judge this window; measure nothing.")
+@click.option(
+    "--probe",
+    is_flag=True,
+    help="Offer a few frames of nobody's to the filter; none leaves the bridge. The window is 3 s unless -a says else.",
+)
 @output_format("table", "json")
 @click.pass_context
 def verify(
-    context: click.Context, guest: str | None, duration_s: float, before: Path | None, after: Path | None, shape: str
+    context: click.Context,
+    guest: str | None,
+    duration_s: float,
+    before: Path | None,
+    after: Path | None,
+    probe: bool,
+    shape: str,
 ) -> int:
     """Measure GUEST again and judge: what was offered ahead of its filter, what was delivered behind it.
 
     Exit code 0: effective. 1: not effective, or harmful. 7: inconclusive.
     """
-    from nwscan.api import measure, prove
+    from click.core import ParameterSource
+
+    from nwscan.api import measure, probing, prove
     from nwscan.render.progress import capture_progress
 
     if after is not None:
         if before is None:
             raise UsageError("--after needs --before", hint="name both reports")
+        if probe:
+            raise UsageError("--probe measures, --after does not", hint="leave one of them out")
         verifications: tuple[Verification, ...] = (prove.verify_reports(before, after),)
     elif guest is None:
         raise UsageError("whom to verify?", hint="name a guest, or two reports with --before and --after")
     else:
-        options = measure.CaptureOptions(duration_s)
+        if probe and context.get_parameter_source("duration_s") is ParameterSource.DEFAULT:
+            duration_s = min(duration_s, probing.PROBE_DURATION_S)
+        options, settings = measure.CaptureOptions(duration_s), settings_of(context)
         with capture_progress(guest, duration_s) as watcher:
-            verifications = prove.verify(guest, options, before=before, settings=settings_of(context), watcher=watcher)
+            verifications = prove.verify(guest, options, before=before, probe=probe, settings=settings, watcher=watcher)
     show(verifications, shape)
     return exit_code(verifications)
 
@@ -59,12 +76,14 @@ def show(verifications: Sequence[Verification], shape: str) -> None:
 
         from analyzer.compare.document import to_document
         from analyzer.model.addresses import format_mac
+        from nwscan.api.probing import probe_document
 
         for one in verifications:
             identity = one.identity
             guest = {"name": identity.name, "uuid": identity.uuid, "tap": identity.tap}
             macs = [format_mac(mac) for mac in identity.macs]
-            click.echo(json.dumps({**to_document(one.comparison), "guest": {**guest, "macs": macs}}))
+            probe = None if one.probe is None else probe_document(one.probe)
+            click.echo(json.dumps({**to_document(one.comparison), "guest": {**guest, "macs": macs}, "probe": probe}))
         return
     from nwscan.render.verdict import print_verification
 

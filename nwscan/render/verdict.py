@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from analyzer.compare import Verdict
 from analyzer.model.classes import FrameClass
+from nwscan.api.probing import probe_sentence
 from nwscan.render.console import console, headline, remark, table
 from nwscan.render.report import CLASS_NAMES
 from nwscan.render.text import count, short
@@ -40,6 +41,8 @@ def print_verification(verification: Verification) -> None:
     out.print(headline(verdict_headline(verification)))
     columns = ("class", ">offered", ">delivered", ">before", ">after", ">ratio (95 %)")
     out.print(table(columns, [_row(row) for row in comparison.classes if row.frame_class in CLASS_NAMES]))
+    if verification.probe is not None:
+        out.print(remark(probe_sentence(verification.probe)))
     for line in _remarks(comparison):
         out.print(remark(line))
     out.print()

@@ -14,7 +14,7 @@ from generator.deploy.journal import Journal
 from generator.deploy.libvirt_writer import LibvirtWriter
 from generator.deploy.status import card_statuses
 from generator.deploy.transaction import apply, rollback
-from generator.suggest.profiles import mac_profile
+from generator.suggest.profiles import profile_filters
 from nwscan.api.planning import make_plan, read_library
 from tests.generator.deploy.killing import Killer, killed_at
 from tests.lab import layout
@@ -22,9 +22,10 @@ from tests.lab.kernel_calls import call_in_network
 from tests.lab.paused_guest import MACS, NAME, UUID, cards, filterref
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
+    from analyzer.host.rules import KernelRules
     from generator.deploy.journal import JournalRecord
     from generator.deploy.plan import Plan
     from generator.deploy.status import CardStatus
@@ -51,6 +52,17 @@ class Texts:
     inactive: Mapping[str, str]
     filters: Mapping[str, str]
     bindings: tuple[Binding, ...]
+
+
+class LabWriter(LibvirtWriter):
+    """The writing door to the lab's libvirt for this process, whose network is another one."""
+
+    def __init__(self, lab: Lab) -> None:
+        super().__init__(lab.outside_uri)
+        self._network = lab.network
+
+    def rules_of(self, tap: str) -> KernelRules:
+        return call_in_network(self._network, partial(kernel_rules, tap))
 
 
 class KilledDoor:
@@ -93,24 +105,24 @@ class Bench:
                 reader.bindings(),
             )
 
-    def plan(self, target: str = NAME, extra: tuple[int, ...] = ()) -> Plan:
+    def plan(self, target: str = NAME, extra: tuple[int, ...] = (), profile: str = "mac") -> Plan:
         with LibvirtReader(self.uri) as reader:
             library = read_library(reader)
             found = reader.resolve(target, need_tap=False)
-            changes = [(card, mac_profile(card, extra, library=library)) for card in found]
-            return make_plan(changes, reader, profile="mac")
+            changes = [(card, profile_filters(card, profile, extra, library=library)) for card in found]
+            return make_plan(changes, reader, profile=profile)
 
     def apply(self, plan: Plan) -> JournalRecord:
-        with LibvirtWriter(self.uri) as door:
+        with LabWriter(self.lab) as door:
             return apply(plan, door, self.journal)
 
     def rollback(self, guest: str = UUID) -> tuple[Undone, ...]:
-        with LibvirtWriter(self.uri) as door:
+        with LabWriter(self.lab) as door:
             return rollback(guest, door, self.journal)
 
     def killed(self, target: int, act: Callable[[Any, Journal], object]) -> bool:
         def run(killer: Killer) -> None:
-            with LibvirtWriter(self.uri) as door:
+            with LabWriter(self.lab) as door:
                 act(KilledDoor(door, killer), Journal(self.folder))
 
         return killed_at(target, run)
@@ -119,14 +131,24 @@ class Bench:
         with LibvirtReader(self.uri) as reader:
             found, bindings = reader.cards(), reader.bindings()
             texts = {filter_name: reader.filter_xml(filter_name) for filter_name in reader.filter_names()}
-        taps = [card.identity.tap for card in found if card.identity.tap]
-        rules = {tap: call_in_network(self.lab.network, partial(kernel_rules, tap)) for tap in taps}
+        rules = self.kernel(card.identity.tap for card in found)
         told = card_statuses(found, self.journal.in_force(), bindings, rules, tuple(texts), texts)
         return next((one for one in told if one.guest == name), None)
 
+    def kernel(self, taps: Iterable[str | None]) -> dict[str, KernelRules]:
+        """Give what the kernel has for the taps."""
+        return {tap: call_in_network(self.lab.network, partial(kernel_rules, tap)) for tap in taps if tap}
+
+    def rules(self, name: str = NAME) -> dict[str, tuple[str, ...]]:
+        """Give the rules for the taps of a guest, without their counters."""
+        with LibvirtReader(self.uri) as reader:
+            taps = [card.identity.tap for card in reader.cards() if card.identity.name == name]
+        found = self.kernel(taps)
+        return {tap: tuple(f"{rule.chain} {rule.text}" for rule in known.rules) for tap, known in found.items()}
+
     def interface(self, xml: str, *, live: bool) -> None:
         """Do what another administrator would do."""
-        with LibvirtWriter(self.uri) as door:
+        with LabWriter(self.lab) as door:
             door.update_interface(UUID, xml, live=live)
 
 
@@ -177,6 +199,6 @@ def kill_libvirtd(lab: Lab) -> None:
 
 def start_libvirtd(lab: Lab) -> None:
     """Start it again and wait until it answers."""
-    command = f"libvirtd -d -f {layout.ROOT}/libvirtd.conf -p {layout.LIBVIRTD_PID}"
+    command = f"setsid libvirtd -f {layout.ROOT}/libvirtd.conf -p {layout.LIBVIRTD_PID}"
     wait = f"until virsh -c {layout.URI} version > /dev/null 2>&1; do sleep 0.02; done"
-    lab.run(["sh", "-c", f"{command}; {wait}"], check=True)
+    lab.run(["sh", "-c", f"{command} < /dev/null >> {layout.LIBVIRTD_LOG} 2>&1 & {wait}"], check=True)

@@ -52,14 +52,17 @@ class GuestState(msgspec.Struct):
 
 
 class HostState(msgspec.Struct):
-    """All of it. ``unbound`` are cards whose rules somebody took away; ``refused`` are calls that fail.
+    """All of it.
 
-    ``ports`` are those of bridges by name, ``fdb`` their entries by address, ``hooks`` libvirt's by file name.
+    ``unbound`` are cards whose rules somebody took away, ``stray`` those with rules that libvirt does not know of;
+    ``refused`` are calls that fail. ``ports`` are those of bridges by name, ``fdb`` their entries by address, ``hooks``
+    libvirt's by file name.
     """
 
     filters: dict[str, str]
     guests: dict[str, GuestState]
     unbound: list[str] = []
+    stray: list[str] = []
     refused: list[str] = []
     ports: dict[str, PortLook] = {}
     fdb: dict[str, EntryLook] = {}
@@ -150,6 +153,8 @@ class FileDoor:
         if live and read_filterref(side[mac]) != ref and mac in state.unbound:
             state.unbound.remove(mac)  # what is attached anew is installed anew
         side[mac] = xml
+        if live and mac in state.stray and ref is not None:  # cleared where rules are built anew, and nowhere else
+            state.stray.remove(mac)
         self._leave(state)
 
     def bound_filter(self, guest: str, mac: str) -> str | None:
@@ -157,6 +162,10 @@ class FileDoor:
         side = _side(state, guest, live=True)
         ref = read_filterref(side[mac]) if side and mac in side else None
         return ref.filter if ref and mac not in state.unbound else None
+
+    def has_stray_rules(self, guest: str, mac: str) -> bool:
+        state = self._enter(f"has_stray_rules {mac}")
+        return guest in state.guests and mac in state.stray
 
 
 class FileBridge:

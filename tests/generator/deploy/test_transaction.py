@@ -425,6 +425,28 @@ def test_a_step_that_fails_and_cannot_be_undone_says_so(bench: Bench) -> None:
     assert bench.now == bench.before
 
 
+@unfiltered
+def test_rules_that_libvirt_left_when_it_died_are_removed(bench: Bench) -> None:
+    """It was killed amid attaching: its XML and its bindings say nothing, the kernel filters."""
+
+    class Dying(FileDoor):
+        def update_interface(self, guest: str, xml: str, *, live: bool) -> None:  # noqa: ARG002 the protocol's
+            state = read_state(self.path)
+            state.stray.append(MAC)
+            state.refused.append("")
+            write_state(self.path, state)
+            raise HostError("libvirt: End of file while reading data", self.uri)
+
+    plan, bench.door = bench.plan(), Dying(bench.path)
+    with pytest.raises(RollbackIncompleteError):
+        bench.apply(plan)
+    bench.door = FileDoor(bench.path)
+    bench.refuse()
+    (undone,) = bench.rollback()
+    assert any("removed rules that libvirt had left" in line for line in undone.lines)
+    assert bench.now == bench.before
+
+
 def full(*_: object) -> int:
     raise OSError(28, "No space left on device")
 
