@@ -34,6 +34,7 @@ PACKAGES = {
     "procps": "the lab",
     "dnsmasq-base": "the lab",
     "busybox-static": "the lab",
+    "tmux": "the lab's terminals",
     "tcpdump": "the lab, comparing tests",
     "tshark": "comparing tests",
     "libxml2-utils": "comparing tests",

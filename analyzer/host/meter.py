@@ -8,9 +8,9 @@ sends. The table carries ``flags owner``: the kernel removes it when the process
 What it does not see: frames that the bridge makes itself (its IGMP and MLD queries, STP BPDUs), which bypass any
 nwfilter as well, and link-local groups that the bridge keeps for itself. A GSO super-frame counts as one frame.
 
-The only place that writes to the kernel's rules, beside speakers.py and probe.py, and only to tables named ``nwscan-...``. A table
-with that flag is never asked for as JSON: nft before 1.1.0 uses freed memory there ("json: fix use after free in
-table_flags_json()").
+The only place that writes to the kernel's rules, beside speakers.py and probe.py, and only to tables named
+``nwscan-...``. A table with that flag is never asked for as JSON: nft before 1.1.0 uses freed memory there ("json: fix
+use after free in table_flags_json()").
 """
 
 from __future__ import annotations

@@ -87,6 +87,11 @@ class TapRate:
     delivered: npt.NDArray[np.float64]
     dropped_fps: float
 
+    @property
+    def key(self) -> CardKey:
+        """Tell this card on this tap from all others."""
+        return _key(self.card)
+
 
 class CardKey(NamedTuple):
     """A card of a guest on a tap."""

@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "explain": ("nwscan.cli.explain", "explain", "Say why foreign unicast reaches a tap, and which remedy fits."),
     "status": ("nwscan.cli.host", "status", "Compare what is intended with what libvirt and the kernel have."),
     "forget": ("nwscan.cli.report", "forget", "Delete kept frames and reports."),
+    "top": ("nwscan.cli.live", "top", "Show all guests live, by what floods them; counted in the kernel."),
     "doctor": ("nwscan.cli.host", "doctor", "Say what this host can do and what is left over."),
     "demo": ("nwscan.cli.demo", "demo", "Show the whole job on bundled captures, without root or libvirt."),
 }

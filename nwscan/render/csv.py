@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from analyzer.model.addresses import format_mac
 from analyzer.model.classes import FrameClass
 from nwscan.render.text import csv_cell
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from analyzer.report.report import Report
 
@@ -45,3 +45,18 @@ def reports_csv(reports: Sequence[Report]) -> str:
             for kind in FrameClass
         ),
     )
+
+
+def top_csv(document: Mapping[str, Any]) -> str:
+    """Give a snapshot of ``top``, a row a tap and class; a tap that is not counted has one without a class."""
+    keys = ("guest", "tap", "mac", "bridge", "filter")
+    sides = [(side, unit) for side in ("offered", "delivered") for unit in ("frames_per_s", "octets_per_s")]
+    header = (*keys, "class", *(f"{side}_{unit}" for side, unit in sides), "dropped_fps")
+
+    def rows() -> Iterator[tuple[object, ...]]:
+        for tap in document["taps"]:
+            for kind, values in (tap["classes"] or {"": None}).items():
+                cells = [None if values is None else values[side][unit] for side, unit in sides]
+                yield (*(tap[key] for key in keys), kind or None, *cells, tap["dropped_fps"])
+
+    return csv_text(header, rows())

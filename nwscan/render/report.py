@@ -15,6 +15,8 @@ from nwscan.render.text import count, percent, short
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from rich.table import Table
+
     from analyzer.report.findings import Subclass
     from analyzer.report.report import Report
 
@@ -55,9 +57,9 @@ def print_report(report: Report, *, stderr: bool = False) -> None:
     out = console(stderr=stderr)
     out.print(headline(report_headline(report)))
     out.print(table(("class", ">frames", ">share", ">octets", ">rate"), _class_rows(report)))
-    if report.talkers.entries:
-        title = "Foreign unicast, by source and destination"
-        out.print(table(("!source", "!destination", ">frames", ">octets"), _talker_rows(report), title=title))
+    talkers = talker_table(report)
+    if talkers is not None:
+        out.print(talkers)
     subclasses = split_subclasses(report)
     if subclasses:
         title = "What more can be said of them (u: demonstrably for others)"
@@ -97,12 +99,20 @@ def _sample_rows(report: Report) -> Iterator[tuple[str, ...]]:
             yield name, earliest[kind].text
 
 
-def _talker_rows(report: Report) -> Iterator[tuple[str, ...]]:
+def talker_table(report: Report, most: int = _TALKERS_SHOWN) -> Table | None:
+    """Give who sends foreign unicast to whom, the ``most`` busiest pairs; None where nobody does."""
+    if not report.talkers.entries:
+        return None
+    title = "Foreign unicast, by source and destination"
+    return table(("!source", "!destination", ">frames", ">octets"), _talker_rows(report, most), title=title)
+
+
+def _talker_rows(report: Report, most: int) -> Iterator[tuple[str, ...]]:
     more = f" (+{report.talkers.error})" if report.talkers.error else ""
     entries = report.talkers.by_size()
-    for entry in entries[:_TALKERS_SHOWN]:
+    for entry in entries[:most]:
         yield format_mac(entry.first), format_mac(entry.second), count(entry.frames) + more, short(entry.octets, "B")
-    rest = entries[_TALKERS_SHOWN:]
+    rest = entries[most:]
     if rest:
         frames, octets = sum(entry.frames for entry in rest), sum(entry.octets for entry in rest)
         yield f"{count(len(rest))} more", "", count(frames), short(octets, "B")
