@@ -10,10 +10,16 @@ ctypedef unsigned long long u64
 cdef u8 _UNICAST_TO_GUEST, _MULTICAST, _BROADCAST, _FOREIGN_UNICAST, _FROM_GUEST
 cdef u64 _GROUP_BIT, _ALL_SYSTEMS, _ALL_NODES, _LINK_LOCAL
 cdef int _ARP, _IPV4, _IPV6, _ICMPV6, _HOP_BY_HOP, _NEXT_HEADER, _NONE, _HEADER_OCTETS, _DEEP, _EARLY, _IPV4_OCTETS
-cdef int _IPV6_OCTETS, _NO_LOOK, _OWN_ADDRESS, _OTHER_ADDRESS
+cdef int _IPV6_OCTETS, _NO_LOOK, _OWN_ADDRESS, _OTHER_ADDRESS, _UDP, _UDP_PORTS_OCTETS, _DHCP_SERVER, _DHCP_CLIENT
+cdef int _DHCPV6_CLIENT, _DHCPV6_SERVER
 
 cdef bint tells_of_guest(int ethertype, u64 dst, int next_header) noexcept
 cdef bint needs_look(u8 kind, int ethertype, u64 dst) noexcept
+
+@cython.locals(at=Py_ssize_t, end=Py_ssize_t, low=int, high=int)
+cdef bint holds_dhcp(
+    const u8[::1] data, Py_ssize_t offset, Py_ssize_t network, Py_ssize_t captured, int ethertype,
+) noexcept
 
 @cython.locals(low=u64, high=u64, k=Py_ssize_t)
 cdef int address_look(

@@ -35,6 +35,10 @@ _NONE = 59  # no next header: RFC 8200, 4.7
 _HEADER_OCTETS = 14
 _IPV4_OCTETS = 20
 _IPV6_OCTETS = 40
+_UDP = 17
+_UDP_PORTS_OCTETS = 4  # RFC 768
+_DHCP_SERVER, _DHCP_CLIENT = 67, 68  # RFC 2131, 4.1
+_DHCPV6_CLIENT, _DHCPV6_SERVER = 546, 547  # RFC 8415, 7.2
 _LINK_LOCAL = 0xFE80 >> 6  # fe80::/10: RFC 4291, 2.5.6
 _ALL_SYSTEMS = 0x01005E000001  # 224.0.0.1, where general queries go: RFC 3376, 4.1.12
 _ALL_NODES = 0x333300000001  # ff02::1: RFC 3810, 5.1.15
@@ -69,11 +73,12 @@ def choose_rows(  # noqa: PLR0917 - one parameter a column
 ) -> None:
     """Fill ``deep`` and ``early`` with rows, ``state`` with how many; count VLANs and own unicast by address.
 
-    Deep are broadcast ARP and IPv4; multicast that may be a general membership query; of what the guest sends ARP,
-    multicast IP, and IPv6 that may be ICMPv6. Early are the rows whose time is at most ``limits`` of their class.
-    ``vlans`` is 4096 x (frames, octets) of what the guest sends, by the outermost tag. ``counts`` is Look x (frames,
-    octets) of own unicast, by whether it goes to one of the addresses ``ipv4`` (or ``ipv6``: pairs of upper and lower
-    64 bits, one behind the other); where there are none of a version, it is not judged.
+    Deep are broadcast ARP and IPv4; multicast that may be a general membership query; DHCP to the guest; of what the
+    guest sends ARP, DHCP, multicast IP, and IPv6 that may be ICMPv6. Early are the rows whose time is at most
+    ``limits`` of their class. ``vlans`` is 4096 x (frames, octets) of what the guest sends, by the outermost tag.
+    ``counts`` is Look x (frames, octets) of own unicast, by whether it goes to one of the addresses ``ipv4`` (or
+    ``ipv6``: pairs of upper and lower 64 bits, one behind the other); where there are none of a version, it is not
+    judged.
     """
     n_deep = 0
     n_early = 0
@@ -90,15 +95,17 @@ def choose_rows(  # noqa: PLR0917 - one parameter a column
                 look = address_look(data, offsets[i] + network[i], end, ethertype[i], ipv4, ipv6)
                 counts[2 * look] += 1
                 counts[2 * look + 1] += octets[i]
-            continue
-        if kind == _FROM_GUEST:
+            is_deep = holds_dhcp(data, offsets[i], network[i], captured[i], ethertype[i])
+        elif kind == _FROM_GUEST:
             if tags[i]:
                 vlans[2 * (vlan[i] & 0xFFF)] += 1
                 vlans[2 * (vlan[i] & 0xFFF) + 1] += octets[i]
             at = offsets[i] + network[i] + _NEXT_HEADER
             is_kept = network[i] >= _HEADER_OCTETS and network[i] + _NEXT_HEADER < captured[i] and offsets[i] >= 0
             next_header = data[at] if is_kept and at < data.shape[0] else _NONE
-            is_deep = tells_of_guest(ethertype[i], dst[i], next_header)
+            is_deep = tells_of_guest(ethertype[i], dst[i], next_header) or holds_dhcp(
+                data, offsets[i], network[i], captured[i], ethertype[i]
+            )
         else:
             is_deep = needs_look(kind, ethertype[i], dst[i])
         if is_deep:
@@ -124,6 +131,27 @@ def needs_look(kind: int, ethertype: int, dst: int) -> bool:
     if kind == _MULTICAST:
         return (dst == _ALL_SYSTEMS and ethertype == _IPV4) or (dst == _ALL_NODES and ethertype == _IPV6)
     return False
+
+
+def holds_dhcp(data: Column, offset: int, network: int, captured: int, ethertype: int) -> bool:
+    """Say whether a frame at ``offset`` is DHCP, or DHCPv6 without extension headers, by its destination port."""
+    if network < _HEADER_OCTETS or offset < 0:
+        return False
+    at = offset + network
+    end = min(offset + captured, data.shape[0])
+    if ethertype == _IPV4 and at + _IPV4_OCTETS <= end:
+        if data[at] >> 4 != 4 or data[at + 9] != _UDP or data[at + 6] & 0x1F or data[at + 7]:  # noqa: PLR2004 - IP
+            return False  # no UDP, or a later fragment
+        at += 4 * (data[at] & 0xF)
+        low, high = _DHCP_SERVER, _DHCP_CLIENT
+    elif ethertype == _IPV6 and at + _IPV6_OCTETS <= end:
+        if data[at] >> 4 != 6 or data[at + _NEXT_HEADER] != _UDP:  # noqa: PLR2004 - the version of IP
+            return False
+        at += _IPV6_OCTETS
+        low, high = _DHCPV6_CLIENT, _DHCPV6_SERVER
+    else:
+        return False
+    return at + _UDP_PORTS_OCTETS <= end and (data[at + 2] << 8 | data[at + 3]) in (low, high)
 
 
 def address_look(data: Column, at: int, end: int, ethertype: int, ipv4: Column, ipv6: Column) -> int:

@@ -160,7 +160,7 @@ SUBCLASS_TABLE: Final = (
         _MULTICAST,
         "own_solicited_node",
         "To the solicited-node group of an IPv6 address of the guest: one that is known, one that its neighbour "
-        "discovery told, or the link-local one made of its MAC.",
+        "discovery or its DHCPv6 told, or the link-local one made of its MAC.",
         "RFC 4291, 2.7.1 and appendix A; RFC 2464, 7",
         lambda frames: frames.dst in frames.guest.solicited,
     ),
@@ -221,7 +221,7 @@ SUBCLASS_TABLE: Final = (
     SubclassRow(
         _BROADCAST,
         "arp_for_guest",
-        "An ARP request for an IPv4 address of the guest: one that is known, or one that its own ARP told.",
+        "An ARP request for an IPv4 address of the guest: one that is known, or one that its own ARP or its DHCP told.",
         "RFC 826; RFC 5227, 2.1.1 (probes)",
         lambda frames: frames.asked in frames.guest.ipv4,
     ),

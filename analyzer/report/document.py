@@ -267,7 +267,7 @@ class VlanUsed(Part, frozen=True):
 
 
 class AddressSeen(Part, frozen=True):
-    """An IP address that the guest names as its own in ARP or neighbour discovery.
+    """An IP address that the guest names as its own in ARP, neighbour discovery or DHCP, or that DHCP gives to it.
 
     ``is_new``: only this traffic tells it.
     """

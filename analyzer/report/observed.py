@@ -59,7 +59,7 @@ class Answers(NamedTuple):
 
 
 class SeenAddress(NamedTuple):
-    """An IP address (an integer) that the guest names as its own in ARP or neighbour discovery."""
+    """An IP address (an integer) that the guest names as its own in ARP, ND or DHCP, or that DHCP gives to it."""
 
     version: int
     value: int

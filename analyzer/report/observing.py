@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from analyzer.classify.deep_rows import DEEP, EARLY, STATE_LENGTH, choose_rows
+from analyzer.classify.lease_walk import ADDRESSES_PER_FRAME, walk_leases
 from analyzer.classify.looks import Look, looks_of
 from analyzer.classify.membership_walk import EVENTS_PER_FRAME, Event, walk_memberships
 from analyzer.classify.network import decode_network
@@ -78,6 +79,7 @@ class Observer:
     def __init__(self, identity: GuestIdentity) -> None:
         ipv4, ipv6 = trusted_addresses(identity)
         self._ipv4: U64 = np.array(sorted(ipv4), np.uint64)
+        self._macs: U64 = np.array(identity.macs, np.uint64)
         self._ipv6: U64 = np.array([half for one in sorted(ipv6) for half in divmod(one, 2**64)], np.uint64)
         self._counts: I64 = np.zeros((len(Look), 2), np.int64)
         self._vlans: I64 = np.zeros(2 * 4096, np.int64)
@@ -143,6 +145,9 @@ class Observer:
         self._hear(batch, network, is_sent)
         if is_sent.any():
             self._take_addresses(addresses_of(batch, network, is_sent), ts_ns)
+        is_lease = (network.service == Service.DHCP) | (network.service == Service.DHCPV6)
+        if is_lease.any():
+            self._take_addresses(leases_of(batch, network, kinds, np.flatnonzero(is_lease), self._macs), ts_ns)
 
     def _hear(self, batch: FrameBatch, network: NetworkBatch, is_sent: Mask) -> None:
         """Follow the memberships that the frames tell."""
@@ -290,6 +295,40 @@ def addresses_of(batch: FrameBatch, network: NetworkBatch, is_sent: Mask) -> lis
         (6, network.src_hi[sources], network.src_lo[sources], sources),
         (6, target_hi, target_lo, targets),
     ]
+
+
+def leases_of(
+    batch: FrameBatch, network: NetworkBatch, kinds: U8, rows: I64, macs: U64
+) -> list[tuple[int, U64, U64, I64]]:
+    """Give the addresses in DHCP and DHCPv6 to and from the guest: version, upper and lower 64 bits, indices.
+
+    ``rows`` are the indices into ``network`` of the frames to look at, ``kinds`` the classes of all of its frames.
+    """
+    count = len(rows) * ADDRESSES_PER_FRAME
+    versions: U8 = np.zeros(count, np.uint8)
+    high, low = np.zeros((2, count), np.uint64)
+    places: I64 = np.zeros(count, np.int64)
+    found = walk_leases(
+        column(batch.raw.data),
+        column(batch.raw.offsets),
+        column(batch.raw.captured),
+        column(np.ascontiguousarray(network.rows[rows])),
+        column(network.service[rows]),
+        column(network.upper[rows]),
+        column((kinds[rows] == FrameClass.FROM_GUEST).astype(np.uint8)),
+        column((kinds[rows] == FrameClass.UNICAST_TO_GUEST).astype(np.uint8)),
+        column(macs),
+        0,
+        len(rows),
+        column(versions),
+        column(high),
+        column(low),
+        column(places),
+    )
+    versions, high, low, at = versions[:found], high[:found], low[:found], rows[places[:found]]
+    ipv4 = (versions == 4) & is_unicast_ipv4(low.astype(np.uint32))  # noqa: PLR2004 - of IP
+    ipv6 = (versions == 6) & is_unicast_ipv6(high) & ((high != 0) | (low != 0))  # noqa: PLR2004 - of IP
+    return [(4, high[ipv4], low[ipv4], at[ipv4]), (6, high[ipv6], low[ipv6], at[ipv6])]
 
 
 def targets_of(batch: FrameBatch, network: NetworkBatch, rows: I64) -> tuple[U64, U64, I64]:

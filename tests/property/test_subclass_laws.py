@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analyzer.classify import deep_rows as compiled_rows
+from analyzer.classify import lease_walk as compiled_leases
 from analyzer.classify import membership_walk as compiled_walk
 from analyzer.classify.classifier import Classifier
 from analyzer.classify.decode import decode
@@ -60,10 +61,30 @@ def framed(dst: int, src: int, head: bytes, rest: bytes) -> bytes:
 
 
 MEMBERSHIPS = st.builds(framed, MACS, MACS, GROUP_HEADS, RECORDS)
+UDP4 = bytes.fromhex("0800 45000148000040004011 0000 c0000201 c0000295")
+UDP6 = bytes.fromhex("86dd 6000000000601140 fe80000000000000000000000000000a fe800000000000000000000000000001")
+DHCP = bytes.fromhex("0043 0044 0134 0000 02 01 06 00") + bytes(12) + bytes.fromhex("c0000296") + bytes(8)
+DHCP += GUEST.to_bytes(6) + bytes(202) + bytes.fromhex("63825363")
+OF_CLIENT = DHCP.replace(b"\0\x43\0\x44", b"\0\x44\0\x43").replace(b"\2\1\6", b"\1\1\6")
+DHCPV6 = bytes.fromhex("0223 0222 0060 0000 07 000001 0003 0028 00000001 00000000 00000000 0005 0018")
+LEASES = st.builds(
+    framed,
+    MACS,
+    MACS,
+    st.sampled_from(
+        [
+            UDP4 + DHCP,
+            UDP4 + DHCP.replace(b"\0\x43\0\x44", b"\0\x44\0\x43").replace(b"\2\1\6", b"\1\1\6"),
+            UDP6 + DHCPV6,
+        ]
+    ),
+    st.sampled_from([b"\x35\1\5\xff", b"\0\x35\1\2", b"\x20\1\x0d\xb8" + bytes(11) + b"\5" + b"\1" * 8])
+    | st.binary(max_size=40),
+)
 OTHERS = st.builds(
     framed, MACS, MACS, st.sampled_from([b"\x08\x00E", b"\x86\xdd`", b"\x08\x06"]), st.binary(max_size=60)
 )
-FRAMES = st.lists(st.one_of(MEMBERSHIPS, OTHERS, MUTATED, st.binary(max_size=80)), max_size=12)
+FRAMES = st.lists(st.one_of(MEMBERSHIPS, LEASES, OTHERS, MUTATED, st.binary(max_size=80)), max_size=12)
 
 
 def built(frames: list[bytes], identity: GuestIdentity) -> tuple[Report, FrameBatch]:
@@ -102,11 +123,14 @@ def class_counts(batch: FrameBatch, identity: GuestIdentity) -> list[tuple[int, 
 def test_looking_compiled_equals_interpreted(frames: list[bytes], identity: GuestIdentity) -> None:
     assert is_compiled(compiled_rows)
     assert is_compiled(compiled_walk)
+    assert is_compiled(compiled_leases)
     expected, _ = built(frames, identity)
     with pytest.MonkeyPatch.context() as patch:
-        rows, walk = (load_interpreted(f"analyzer.classify.{name}") for name in ("deep_rows", "membership_walk"))
+        names = ("deep_rows", "membership_walk", "lease_walk")
+        rows, walk, leases = (load_interpreted(f"analyzer.classify.{name}") for name in names)
         patch.setattr("analyzer.report.observing.choose_rows", rows.choose_rows)
         patch.setattr("analyzer.report.observing.walk_memberships", walk.walk_memberships)
+        patch.setattr("analyzer.report.observing.walk_leases", leases.walk_leases)
         assert built(frames, identity)[0] == expected
 
 

@@ -6,6 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from scapy.layers.dhcp import BOOTP, DHCP
+from scapy.layers.dhcp6 import (
+    DHCP6_Advertise,
+    DHCP6_Reply,
+    DHCP6OptClientId,
+    DHCP6OptIA_NA,
+    DHCP6OptIA_TA,
+    DHCP6OptIAAddress,
+)
 from scapy.layers.igmp import IGMPv2_MR, IGMPv3_MQ, IGMPv3_MR, IGMPv3_MR_Group
 from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import (
@@ -286,7 +294,79 @@ def test_vlans_and_addresses_of_the_guest() -> None:
     assert {(row["source"], row["trusted"]) for row in guest["addresses"]} == {("traffic", False)}
 
 
+def dhcp(kind: str | None, *, to: str = ALL, chaddr: str = GUEST, op: int = 2, **fields: str) -> Packet:
+    """Give a DHCP message between a server and the client that has ``chaddr``; a plain BOOTP one without a kind."""
+    src, dst = (OTHER, to) if op == 2 else (GUEST, ALL)
+    ports = (67, 68) if op == 2 else (68, 67)
+    bootp = BOOTP(op=op, chaddr=bytes.fromhex(chaddr.replace(":", "")), **fields)
+    options = [("router", "192.0.2.1"), *([("message-type", kind)] if kind else []), "end"]
+    return (
+        Ether(src=src, dst=dst)
+        / IP(dst="192.0.2.1")
+        / UDP(sport=ports[0], dport=ports[1])
+        / bootp
+        / DHCP(options=options)
+    )
+
+
+def addresses(report: Report) -> list[str]:
+    rows = to_document(report)["guest"]["addresses"]
+    assert {(row["source"], row["trusted"]) for row in rows} <= {("traffic", False)}
+    return [row["value"] for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        (dhcp("ack", yiaddr="192.0.2.150"), ["192.0.2.150"]),
+        (dhcp("ack", yiaddr="192.0.2.150", to=GUEST), ["192.0.2.150"]),
+        (dhcp(None, yiaddr="192.0.2.150"), ["192.0.2.150"]),
+        (bytes(dhcp("offer", yiaddr="192.0.2.150"))[:128], ["192.0.2.150"]),
+        (bytes(dhcp("offer", yiaddr="192.0.2.150"))[:70], []),
+        (dhcp("offer", yiaddr="192.0.2.150"), []),
+        (dhcp("nak", yiaddr="192.0.2.150"), []),
+        (dhcp("ack", yiaddr="192.0.2.150", chaddr=OTHER), []),
+        (dhcp("ack", yiaddr="0.0.0.0"), []),  # noqa: S104 - what an answer to DHCPINFORM holds
+        (dhcp("ack", yiaddr="224.0.0.1"), []),
+        (dhcp("request", ciaddr="192.0.2.150", op=1), ["192.0.2.150"]),
+        (dhcp("discover", ciaddr="0.0.0.0", op=1), []),  # noqa: S104 - of a client that has none yet
+        (dhcp("request", ciaddr="192.0.2.150", op=1, chaddr=OTHER), []),  # of a client behind the guest
+    ],
+)
+def test_addresses_of_dhcp(message: Packet | bytes, expected: list[str]) -> None:
+    assert addresses(report_of([message])) == expected
+
+
+def dhcpv6(message: Packet, *, src: str = OTHER, to: str = GUEST) -> Packet:
+    return Ether(src=src, dst=to) / IPv6(src="fe80::a", dst="fe80::1") / UDP(sport=547, dport=546) / message
+
+
+IA_ADDRESS = DHCP6OptIAAddress(addr="2001:db8::150", preflft=60, validlft=120)
+TEMPORARY = DHCP6OptIA_TA(iaid=1, iataopts=[DHCP6OptIAAddress(addr="2001:db8::7", preflft=60, validlft=120)])
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        (dhcpv6(DHCP6_Reply() / DHCP6OptIA_NA(iaid=1, ianaopts=[IA_ADDRESS])), ["2001:db8::150"]),
+        (
+            dhcpv6(DHCP6_Reply() / DHCP6OptClientId() / DHCP6OptIA_NA(ianaopts=[IA_ADDRESS]) / TEMPORARY),
+            ["2001:db8::7", "2001:db8::150"],
+        ),
+        (dhcpv6(DHCP6_Advertise() / DHCP6OptIA_NA(iaid=1, ianaopts=[IA_ADDRESS])), []),
+        (dhcpv6(DHCP6_Reply() / DHCP6OptIA_NA(ianaopts=[DHCP6OptIAAddress(addr="2001:db8::9", validlft=0)])), []),
+        (dhcpv6(DHCP6_Reply() / DHCP6OptIA_NA(ianaopts=[IA_ADDRESS]), to=OTHER), []),
+        (dhcpv6(DHCP6_Reply() / DHCP6OptIA_NA(ianaopts=[IA_ADDRESS]), to="33:33:00:00:00:01"), []),
+        (bytes(dhcpv6(DHCP6_Reply() / DHCP6OptIA_NA(ianaopts=[IA_ADDRESS])))[:100], []),
+    ],
+)
+def test_addresses_of_dhcpv6(message: Packet | bytes, expected: list[str]) -> None:
+    assert addresses(report_of([message])) == expected
+
+
 FRAMES = [
+    dhcp("ack", yiaddr="192.0.2.150", to=GUEST),
+    dhcpv6(DHCP6_Reply() / DHCP6OptIA_NA(ianaopts=[IA_ADDRESS])),
     *BROADCASTS,
     igmp3_query(),
     icmpv6(ICMPv6MLQuery2(), src=OTHER, dst="33:33:00:00:00:01"),
