@@ -41,7 +41,7 @@ def test_every_link_to_a_file_leads_somewhere(path: Path) -> None:
 
 def commands_in(path: Path) -> list[str]:
     lines = re.findall(r"^\s*(?:\$ )?(nwscan [^\n#|]*)", path.read_text(encoding="utf-8"), re.MULTILINE)
-    return [re.split(r"\s{2,}", line.strip())[0] for line in lines]
+    return [re.split(r"\s{2,}|\s>\s", line.strip())[0] for line in lines]
 
 
 @pytest.mark.parametrize("path", [ROOT / "README.md", ROOT / "docs/verify-method.md"], ids=lambda path: path.name)

@@ -38,6 +38,7 @@ PACKAGES = {
     "tcpdump": "the lab, comparing tests",
     "tshark": "comparing tests",
     "libxml2-utils": "comparing tests",
+    "chromium": "the HTML report in a browser",
 }
 
 

@@ -1,6 +1,7 @@
 """A report as pandas frames, for people: fixed columns, dtypes and units, also where there is nothing to show.
 
-What must not live here: counting. ``frames`` and ``octets`` are int64, times UTC in nanoseconds, ``class`` is a
+What must not live here: counting, and what the columns are (table_columns.py). ``attrs`` of each frame has the
+``units`` and ``meanings`` of its columns. ``frames`` and ``octets`` are int64, times UTC in nanoseconds, ``class`` is a
 category of the six classes in their order; what is not known is missing (NA, NaN), never 0 or "".
 """
 
@@ -14,6 +15,7 @@ import pandas as pd
 from analyzer.classify.subclasses import is_joined
 from analyzer.model.addresses import format_mac
 from analyzer.model.classes import CLASS_COUNT, TO_GUEST_CLASSES, FrameClass
+from analyzer.report import table_columns as shapes
 from analyzer.report.rates import rates_of
 from analyzer.report.split import guest_facts
 
@@ -21,11 +23,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from analyzer.report.report import Report
+    from analyzer.report.table_columns import TableShape
 
 _TIME: Final = pd.DatetimeTZDtype("ns", "UTC")
 _CLASS: Final = pd.CategoricalDtype([kind.key for kind in FrameClass], ordered=True)
-_TEXT: Final = pd.StringDtype()
-_MAYBE: Final = pd.BooleanDtype()
+_DTYPES: Final[Mapping[str, Any]] = {
+    "time": _TIME,
+    "class": _CLASS,
+    "text": pd.StringDtype(),
+    "maybe": pd.BooleanDtype(),
+}
+"""Other dtypes have their own names."""
 
 
 def by_class(report: Report) -> pd.DataFrame:
@@ -37,15 +45,16 @@ def by_class(report: Report) -> pd.DataFrame:
     to_guest = np.isin(np.arange(CLASS_COUNT), TO_GUEST_CLASSES)
     rates = list(rates_of(report).values())
     return _table(
+        shapes.BY_CLASS,
         {
-            "class": ([kind.key for kind in FrameClass], _CLASS),
-            "frames": (frames, "int64"),
-            "octets": (octets, "int64"),
-            "share_frames": (_shares(frames, to_guest), "float64"),
-            "share_octets": (_shares(octets, to_guest), "float64"),
-            "mean_fps": ([rate.mean_fps for rate in rates], "float64"),
-            "mean_bps": ([rate.mean_bps for rate in rates], "float64"),
-        }
+            "class": [kind.key for kind in FrameClass],
+            "frames": frames,
+            "octets": octets,
+            "share_frames": _shares(frames, to_guest),
+            "share_octets": _shares(octets, to_guest),
+            "mean_fps": [rate.mean_fps for rate in rates],
+            "mean_bps": [rate.mean_bps for rate in rates],
+        },
     )
 
 
@@ -56,13 +65,14 @@ def timeline(report: Report) -> pd.DataFrame:
     """
     starts_ns, counts = report.timeline.rows()
     return _table(
+        shapes.TIMELINE,
         {
-            "t": (np.repeat(starts_ns, CLASS_COUNT), _TIME),
-            "bin_s": (np.full(len(starts_ns) * CLASS_COUNT, report.timeline.bin_s), "int64"),
-            "class": ([kind.key for kind in FrameClass] * len(starts_ns), _CLASS),
-            "frames": (counts[:, :, 0].reshape(-1), "int64"),
-            "octets": (counts[:, :, 1].reshape(-1), "int64"),
-        }
+            "t": np.repeat(starts_ns, CLASS_COUNT),
+            "bin_s": np.full(len(starts_ns) * CLASS_COUNT, report.timeline.bin_s),
+            "class": [kind.key for kind in FrameClass] * len(starts_ns),
+            "frames": counts[:, :, 0].reshape(-1),
+            "octets": counts[:, :, 1].reshape(-1),
+        },
     )
 
 
@@ -70,15 +80,16 @@ def talkers(report: Report) -> pd.DataFrame:
     """Give who floods whom with foreign unicast, most frames first; there were at most ``error`` frames more."""
     entries = report.talkers.by_size()
     return _table(
+        shapes.TALKERS,
         {
-            "src": ([format_mac(entry.first) for entry in entries], _TEXT),
-            "dst": ([format_mac(entry.second) for entry in entries], _TEXT),
-            "frames": ([entry.frames for entry in entries], "int64"),
-            "octets": ([entry.octets for entry in entries], "int64"),
-            "error": ([entry.error for entry in entries], "int64"),
-            "first_seen": ([entry.first_ns for entry in entries], _TIME),
-            "last_seen": ([entry.last_ns for entry in entries], _TIME),
-        }
+            "src": [format_mac(entry.first) for entry in entries],
+            "dst": [format_mac(entry.second) for entry in entries],
+            "frames": [entry.frames for entry in entries],
+            "octets": [entry.octets for entry in entries],
+            "error": [entry.error for entry in entries],
+            "first_seen": [entry.first_ns for entry in entries],
+            "last_seen": [entry.last_ns for entry in entries],
+        },
     )
 
 
@@ -87,15 +98,16 @@ def groups(report: Report) -> pd.DataFrame:
     entries = report.groups.by_size()
     facts = guest_facts(report)
     return _table(
+        shapes.GROUPS,
         {
-            "dst": ([format_mac(entry.first) for entry in entries], _TEXT),
-            "joined": ([is_joined(facts, entry.first) for entry in entries], _MAYBE),
-            "frames": ([entry.frames for entry in entries], "int64"),
-            "octets": ([entry.octets for entry in entries], "int64"),
-            "error": ([entry.error for entry in entries], "int64"),
-            "first_seen": ([entry.first_ns for entry in entries], _TIME),
-            "last_seen": ([entry.last_ns for entry in entries], _TIME),
-        }
+            "dst": [format_mac(entry.first) for entry in entries],
+            "joined": [is_joined(facts, entry.first) for entry in entries],
+            "frames": [entry.frames for entry in entries],
+            "octets": [entry.octets for entry in entries],
+            "error": [entry.error for entry in entries],
+            "first_seen": [entry.first_ns for entry in entries],
+            "last_seen": [entry.last_ns for entry in entries],
+        },
     )
 
 
@@ -110,21 +122,28 @@ def comparison(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         return [row[key][part] if row[key] is not None else None for row in rows]
 
     return _table(
+        shapes.COMPARISON,
         {
-            "class": ([row["class"] for row in rows], _CLASS),
-            "before_fps": ([row["before_fps"] for row in rows], "float64"),
-            "after_fps": ([row["after_fps"] for row in rows], "float64"),
-            "ratio": ([row["ratio"] for row in rows], "float64"),
-            "lower": (pick("ratio_interval", "lower"), "float64"),
-            "upper": (pick("ratio_interval", "upper"), "float64"),
-            "offered": (pick("offered", "frames"), "Int64"),
-            "delivered": (pick("delivered", "frames"), "Int64"),
-        }
+            "class": [row["class"] for row in rows],
+            "before_fps": [row["before_fps"] for row in rows],
+            "after_fps": [row["after_fps"] for row in rows],
+            "ratio": [row["ratio"] for row in rows],
+            "lower": pick("ratio_interval", "lower"),
+            "upper": pick("ratio_interval", "upper"),
+            "offered": pick("offered", "frames"),
+            "delivered": pick("delivered", "frames"),
+        },
     )
 
 
-def _table(columns: Mapping[str, tuple[Sequence[Any] | np.ndarray[Any, Any], Any]]) -> pd.DataFrame:
-    return pd.DataFrame({name: _series(values, dtype) for name, (values, dtype) in columns.items()})
+def _table(shape: TableShape, values: Mapping[str, Sequence[Any] | np.ndarray[Any, Any]]) -> pd.DataFrame:
+    """Give the frame of a shape, with what its columns are in ``attrs``."""
+    frame = pd.DataFrame(
+        {each.name: _series(values[each.name], _DTYPES.get(each.dtype, each.dtype)) for each in shape.columns}
+    )
+    frame.attrs["units"] = {each.name: each.unit for each in shape.columns}
+    frame.attrs["meanings"] = {each.name: each.meaning for each in shape.columns}
+    return frame
 
 
 def _series(values: Sequence[Any] | np.ndarray[Any, Any], dtype: Any) -> pd.Series[Any]:  # noqa: ANN401 - any dtype

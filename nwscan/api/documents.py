@@ -6,9 +6,10 @@ The documents may have been edited by anybody: each is validated, and a merged r
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
@@ -17,12 +18,15 @@ from analyzer.model.addresses import format_mac
 from analyzer.report.document import SCHEMA
 from analyzer.report.store import SIZE_LIMIT, encode, from_document
 from nwscan import kept
+from nwscan.api import shown_documents as shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from analyzer.report.report import Report
+    from generator.evaluate.prediction import Prediction
 
+Shape = TypeVar("Shape", shown.Suggestion, shown.Verdict)
 _STDIN: Final = "standard input"
 _DO: Final = "name a report that nwscan wrote, or a folder of kept ones"
 
@@ -33,19 +37,60 @@ class _Known(msgspec.Struct, frozen=True):
     schema: str
 
 
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """Everything that was read; a suggestion comes with its prediction, None where it has none."""
+
+    reports: tuple[kept.KeptReport, ...] = ()
+    suggestions: tuple[tuple[shown.Suggestion, Prediction | None], ...] = ()
+    verdicts: tuple[shown.Verdict, ...] = ()
+
+
 def read_reports(paths: Sequence[str]) -> tuple[kept.KeptReport, ...]:
     """Give the reports in files (one a line, or one in all), in folders (the kept ones, at any depth) and in ``-``.
 
     Raises InputError for the first thing that is none.
     """
     found = []
-    for where, octets in _contents(paths):
-        for document in _parts(octets, where):
-            schema = _schema(document, where)
-            if schema != SCHEMA:
-                raise InputError(f"a document of {schema!r}, not a report", where, _DO)
-            found.append(kept.KeptReport(Path(where), from_document(document, where)))
+    for where, document in _documents(paths):
+        schema = _schema(document, where)
+        if schema != SCHEMA:
+            raise InputError(f"a document of {schema!r}, not a report", where, _DO)
+        found.append(kept.KeptReport(Path(where), from_document(document, where)))
     return tuple(found)
+
+
+def read_documents(paths: Sequence[str]) -> Documents:
+    """Give the reports, suggestions and verdicts, found as by ``read_reports``. Raises InputError for anything else."""
+    reports, suggestions, verdicts = [], [], []
+    for where, document in _documents(paths):
+        match _schema(document, where):
+            case shown.VERDICT_SCHEMA:
+                verdicts.append(_shown(document, shown.Verdict, where))
+            case shown.SUGGESTION_SCHEMA:
+                suggestion = _shown(document, shown.Suggestion, where)
+                suggestions.append((suggestion, _prediction(suggestion, where)))
+            case _:
+                reports += [kept.KeptReport(Path(where), from_document(document, where))]
+    return Documents(tuple(reports), tuple(suggestions), tuple(verdicts))
+
+
+def _shown(document: bytes, kind: type[Shape], where: str) -> Shape:
+    try:
+        return msgspec.json.decode(document, type=kind)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise InputError(f"not a document of nwscan: {error}", where, _DO) from error
+
+
+def _prediction(suggestion: shown.Suggestion, where: str) -> Prediction | None:
+    from generator.evaluate.prediction import from_document as prediction_from
+
+    if suggestion.prediction is None:
+        return None
+    try:
+        return prediction_from(suggestion.prediction)
+    except InputError as error:
+        raise InputError(error.what, where, _DO) from error
 
 
 def by_card(reports: Sequence[Report]) -> tuple[Report, ...]:
@@ -80,6 +125,11 @@ def _merged(group: list[Report]) -> Report:
         where = f"reports of {card.label} ({', '.join(map(format_mac, card.macs))})"
         raise UsageError("the same window is there twice and would count twice", where, "name each report once")
     return from_document(encode(reduce(lambda one, other: one.merge(other), group)), "the merged report")
+
+
+def _documents(paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    for where, octets in _contents(paths):
+        yield from ((where, document) for document in _parts(octets, where))
 
 
 def _contents(paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:

@@ -17,6 +17,26 @@ if TYPE_CHECKING:
 
     from analyzer.compare import Comparison
     from analyzer.report.report import Report
+    from nwscan.render.plots import Picture
+
+
+@dataclass(frozen=True, slots=True)
+class ReportPlots:
+    """The charts of a report; they need matplotlib (``pip install 'nwscan[html]'``, HostError where it is missing)."""
+
+    report: Report
+
+    def classes(self) -> Picture:
+        """Draw the frames of each class."""
+        from nwscan.render import plots
+
+        return plots.classes(self.report)
+
+    def timeline(self) -> Picture:
+        """Draw frames a second over time, by class."""
+        from nwscan.render import plots
+
+        return plots.timeline(self.report)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +69,21 @@ class LoadedReport:
 
         return views.groups(self.report)
 
-    def __repr__(self) -> str:
-        """Give the headline."""
-        from nwscan.render.report import report_headline
+    @property
+    def plot(self) -> ReportPlots:
+        """The charts: ``plot.classes()``, ``plot.timeline()``."""
+        return ReportPlots(self.report)
 
-        return report_headline(self.report)
+    def merge(self, other: LoadedReport) -> LoadedReport:
+        """Give the report of both, of the same card. Raises UsageError where they are of different ones."""
+        return LoadedReport(self.report.merge(other.report))
+
+    def __repr__(self) -> str:
+        """Give the headline; what does not print is escaped."""
+        from nwscan.render.report import report_headline
+        from nwscan.render.text import visible
+
+        return visible(report_headline(self.report))
 
     def _repr_html_(self) -> str:
         """Give the headline and the classes for a notebook; text from outside is escaped."""
@@ -84,6 +114,13 @@ class LoadedComparison:
         from analyzer.report import views
 
         return views.comparison(to_document(self.comparison)["classes"])
+
+    def plot(self) -> Picture:
+        """Draw the rates before and after with their intervals; needs matplotlib, HostError where it is missing."""
+        from analyzer.compare.document import to_document
+        from nwscan.render import plots
+
+        return plots.comparison(to_document(self.comparison)["classes"])
 
     def __repr__(self) -> str:
         """Give the verdict and why."""

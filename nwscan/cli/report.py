@@ -10,11 +10,16 @@ import click
 
 from analyzer.errors import UsageError
 from nwscan.cli.measure import show
-from nwscan.cli.options import failing, output_format, settings_of
+from nwscan.cli.options import check_output, failing, output_format, settings_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from analyzer.report.report import Report
+    from nwscan.api.documents import Documents
     from nwscan.api.exporting import Exportation
     from nwscan.api.fail_on import Condition
+    from nwscan.kept import KeptReport
 
 CLASSES: Final = (
     "unicast_to_guest",
@@ -34,38 +39,65 @@ CLASSES: Final = (
     metavar="CLASS F.pcapng",
     help="Write the kept frames of one class, such as foreign_unicast, to a file.",
 )
+@click.option(
+    "--html",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write one self-contained page; takes documents of suggest --json and verify --json, too.",
+)
 @failing
 @output_format("table", "json", "csv")
 @click.option("--csv", "shape", flag_value="csv", help="Short for --format csv.")
-def report(reports: tuple[str, ...], export: tuple[str, Path] | None, condition: Condition | None, shape: str) -> int:
+def report(
+    reports: tuple[str, ...],
+    export: tuple[str, Path] | None,
+    html: Path | None,
+    condition: Condition | None,
+    shape: str,
+) -> int:
     """Show reports again: those of one card as one, those of several cards one after the other.
 
     REPORT is a file that -o or --json wrote, a folder of kept ones (nwscan's own: /var/lib/nwscan/reports), or - for
     standard input.
     """
     from nwscan.api import fail_on
-    from nwscan.api.documents import by_card, read_reports
+    from nwscan.api.documents import Documents, by_card, read_documents, read_reports
 
-    found = read_reports(reports)
-    cards = by_card([one.report for one in found])
-    if export is None:
+    check_output(html)
+    found = Documents(read_reports(reports)) if html is None else read_documents(reports)
+    cards = by_card([one.report for one in found.reports])
+    if export is not None:
+        _export(found.reports, *export)
+    if html is not None:
+        _write_page(cards, found, html)
+    if shape != "table" or (export is None and html is None):
         show(cards, shape)
-    else:
-        from analyzer.model.classes import FrameClass
-        from nwscan.api import exporting
-        from nwscan.render.progress import file_progress
-
-        kind, path = FrameClass[export[0].upper()], export[1]
-        with file_progress(str(path)) as watcher:
-            _tell_export(exporting.export(found, kind, path, watcher=watcher))
     return fail_on.exit_code(condition, cards)
+
+
+def _write_page(cards: Sequence[Report], found: Documents, path: Path) -> None:
+    from nwscan.kept import write_private
+    from nwscan.render.html import html_page
+    from nwscan.render.text import visible
+
+    write_private(path, html_page(cards, found.suggestions, found.verdicts).encode())
+    click.echo(f"page written to {visible(str(path))}", err=True)
+
+
+def _export(reports: Sequence[KeptReport], name: str, path: Path) -> None:
+    from analyzer.model.classes import FrameClass
+    from nwscan.api import exporting
+    from nwscan.render.progress import file_progress
+
+    with file_progress(str(path)) as watcher:
+        _tell_export(exporting.export(reports, FrameClass[name.upper()], path, watcher=watcher))
 
 
 def _tell_export(done: Exportation) -> None:
     from nwscan.render.text import count, visible
 
     of = "" if done.frames == done.counted else f" of {count(done.counted)} counted"
-    click.echo(f"{count(done.frames)} frames{of} written to {visible(str(done.path))}, SHA-256 {done.sha256}")
+    click.echo(f"{count(done.frames)} frames{of} written to {visible(str(done.path))}, SHA-256 {done.sha256}", err=True)
 
 
 @click.command(epilog="Example: nwscan forget vm1 --yes")

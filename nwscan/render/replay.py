@@ -9,8 +9,8 @@ from analyzer.model.classes import FrameClass
 from generator.evaluate.fields import Reason, Verdict
 from generator.evaluate.prediction import WANTED
 from generator.nwfilter.values import ETHERTYPE_NAMES
+from nwscan.render.class_names import CLASS_NAMES
 from nwscan.render.console import console, headline, lines, remark, table
-from nwscan.render.report import CLASS_NAMES
 from nwscan.render.text import count, short, visible
 
 if TYPE_CHECKING:

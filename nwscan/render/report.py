@@ -9,6 +9,7 @@ from analyzer.model.classes import FrameClass
 from analyzer.report.senders import new_addresses, new_groups, new_vlans
 from analyzer.report.split import split_subclasses
 from analyzer.report.store import macs_seen
+from nwscan.render.class_names import CLASS_NAMES
 from nwscan.render.console import console, headline, remark, table
 from nwscan.render.text import count, percent, short
 
@@ -19,16 +20,6 @@ if TYPE_CHECKING:
 
     from analyzer.report.findings import Subclass
     from analyzer.report.report import Report
-
-CLASS_NAMES: Final = {
-    FrameClass.UNICAST_TO_GUEST: "unicast to guest",
-    FrameClass.MULTICAST: "multicast",
-    FrameClass.BROADCAST: "broadcast",
-    FrameClass.FOREIGN_UNICAST: "foreign unicast",
-    FrameClass.FROM_GUEST: "from the guest",
-    FrameClass.UNCLASSIFIED: "unclassified",
-}
-"""The classes as people read them, in the order of tables."""
 
 _TALKERS_SHOWN: Final = 5
 
@@ -66,7 +57,7 @@ def print_report(report: Report, *, stderr: bool = False) -> None:
         out.print(table(("class", "!subclass", "!u", ">frames", ">octets"), _subclass_rows(subclasses), title=title))
     if report.samples:
         out.print(table(("class", "one of its frames"), _sample_rows(report), title="Samples"))
-    for line in _remarks(report):
+    for line in report_remarks(report):
         out.print(remark(line))
     out.print()
 
@@ -118,7 +109,8 @@ def _talker_rows(report: Report, most: int) -> Iterator[tuple[str, ...]]:
         yield f"{count(len(rest))} more", "", count(frames), short(octets, "B")
 
 
-def _remarks(report: Report) -> Iterator[str]:
+def report_remarks(report: Report) -> Iterator[str]:
+    """Give what there is to know about a report, a sentence each."""
     lost = report.frames_lost
     if lost:
         yield f"The kernel dropped {count(lost)} frames: these counts are too low. Capture fewer taps at once."

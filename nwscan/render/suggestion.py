@@ -8,8 +8,8 @@ from analyzer.model.classes import FrameClass
 from generator.evaluate.fields import Verdict
 from generator.nwfilter.xml import write_filter
 from generator.suggest.by_hand import by_hand
+from nwscan.render.class_names import CLASS_NAMES
 from nwscan.render.console import console, headline, remark, table
-from nwscan.render.report import CLASS_NAMES
 from nwscan.render.text import count, percent, short, visible
 
 if TYPE_CHECKING:

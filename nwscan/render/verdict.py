@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 from analyzer.compare import Verdict
 from analyzer.model.classes import FrameClass
 from nwscan.api.probing import probe_sentence
+from nwscan.render.class_names import CLASS_NAMES
 from nwscan.render.console import console, headline, remark, table
-from nwscan.render.report import CLASS_NAMES
 from nwscan.render.text import count, short
 
 if TYPE_CHECKING:

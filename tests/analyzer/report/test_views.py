@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +13,7 @@ from analyzer.model.identity import GuestIdentity, Provenance
 from analyzer.model.window import CaptureWindow
 from analyzer.report import views
 from analyzer.report.report import Report, ReportBuilder
+from analyzer.report.table_columns import TABLES
 from tests.frame_batches import GUEST, Row, frame_batch
 
 if TYPE_CHECKING:
@@ -104,3 +107,52 @@ def test_a_comparison_has_its_dtypes_where_nothing_is_known(n: int) -> None:
     frame = views.comparison([{"class": "multicast", **nothing}] * n)
     assert [str(dtype) for dtype in frame.dtypes[1:]] == ["float64"] * 5 + ["Int64"] * 2
     assert frame.iloc[:, 1:].isna().all(axis=None)
+
+
+EVERY = (*COLUMNS, views.comparison)
+
+
+@pytest.mark.parametrize("view", EVERY)
+def test_every_column_tells_its_unit_and_meaning(view: Callable[..., pd.DataFrame]) -> None:
+    empty = Report.empty(IDENTITY, DirectionSource.SOURCE_MAC)
+    frame = view([] if view is views.comparison else empty)
+    shape = next(shape for shape in TABLES if shape.name == view.__name__)
+    assert list(frame.columns) == [each.name for each in shape.columns]
+    assert frame.attrs["units"] == {each.name: each.unit for each in shape.columns}
+    assert all(frame.attrs["meanings"].values())
+
+
+HEAD = """\
+# The tables
+
+Generated from analyzer/report/table_columns.py (`make docs`); a test holds it. These are the pandas frames of a report
+in Python, and the tables of `nwscan report --parquet`. Columns and dtypes are the same where a table is empty. What is
+not known is missing, never 0. `frame.attrs` has the `units` and `meanings`.
+"""
+
+
+def tables_document() -> str:
+    parts = [HEAD]
+    for shape in TABLES:
+        rows = [
+            f"| `{each.name}` | {NAMED.get(each.dtype, each.dtype)} | {each.unit or ''} | {each.meaning} |"
+            for each in shape.columns
+        ]
+        head = "| column | dtype | unit | meaning |\n|---|---|---|---|"
+        parts.append("\n".join([f"## `{shape.name}`\n\nA row is {shape.row}.\n", head, *rows, ""]))
+    return "\n".join(parts)
+
+
+NAMED = {
+    "time": "datetime64[ns, UTC]",
+    "class": "category, ordered",
+    "text": "string",
+    "maybe": "boolean",
+}
+DOCUMENT = Path(__file__).parents[3] / "docs/tables.md"
+
+
+def test_the_generated_document_of_the_tables_is_up_to_date() -> None:
+    if os.environ.get("NWSCAN_REGENERATE") == "1":
+        DOCUMENT.write_text(tables_document(), encoding="utf-8")
+    assert DOCUMENT.read_text(encoding="utf-8") == tables_document()
