@@ -45,6 +45,13 @@ CLASSES: Final = (
     metavar="FILE",
     help="Write one self-contained page; takes documents of suggest --json and verify --json, too.",
 )
+@click.option(
+    "--parquet",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write the tables into a dataset, partitioned by host, guest and date.",
+)
+@click.option("--host", metavar="NAME", help="Where the reports were measured, for --parquet [this host].")
 @failing
 @output_format("table", "json", "csv")
 @click.option("--csv", "shape", flag_value="csv", help="Short for --format csv.")
@@ -52,6 +59,8 @@ def report(
     reports: tuple[str, ...],
     export: tuple[str, Path] | None,
     html: Path | None,
+    parquet: Path | None,
+    host: str | None,
     condition: Condition | None,
     shape: str,
 ) -> int:
@@ -70,7 +79,9 @@ def report(
         _export(found.reports, *export)
     if html is not None:
         _write_page(cards, found, html)
-    if shape != "table" or (export is None and html is None):
+    if parquet is not None:
+        _write_dataset(found.reports, parquet, host)
+    if shape != "table" or (export, html, parquet) == (None, None, None):
         show(cards, shape)
     return fail_on.exit_code(condition, cards)
 
@@ -82,6 +93,14 @@ def _write_page(cards: Sequence[Report], found: Documents, path: Path) -> None:
 
     write_private(path, html_page(cards, found.suggestions, found.verdicts).encode())
     click.echo(f"page written to {visible(str(path))}", err=True)
+
+
+def _write_dataset(reports: Sequence[KeptReport], folder: Path, host: str | None) -> None:
+    from nwscan.api.datasets import write_dataset
+    from nwscan.render.text import visible
+
+    files = write_dataset([one.report for one in reports], folder, host)
+    click.echo(f"{files} files written to {visible(str(folder))}", err=True)
 
 
 def _export(reports: Sequence[KeptReport], name: str, path: Path) -> None:

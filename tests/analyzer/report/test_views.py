@@ -12,8 +12,9 @@ from analyzer.model.classes import DirectionSource, FrameClass
 from analyzer.model.identity import GuestIdentity, Provenance
 from analyzer.model.window import CaptureWindow
 from analyzer.report import views
+from analyzer.report.parquet import CARD_COLUMNS
 from analyzer.report.report import Report, ReportBuilder
-from analyzer.report.table_columns import TABLES
+from analyzer.report.table_columns import TABLES, TableShape
 from tests.frame_batches import GUEST, Row, frame_batch
 
 if TYPE_CHECKING:
@@ -128,12 +129,16 @@ HEAD = """\
 Generated from analyzer/report/table_columns.py (`make docs`); a test holds it. These are the pandas frames of a report
 in Python, and the tables of `nwscan report --parquet`. Columns and dtypes are the same where a table is empty. What is
 not known is missing, never 0. `frame.attrs` has the `units` and `meanings`.
+
+`report --parquet DIR` writes `DIR/TABLE/host=HOST/guest=GUEST/date=DATE/`, a file a report; the date is that on which its
+first window began (UTC), or `unknown`. There `class` is plain text, and each table begins with the card's columns. Units and
+meanings are in the metadata of each field, and as JSON in the file's `nwscan.columns`.
 """
 
 
 def tables_document() -> str:
     parts = [HEAD]
-    for shape in TABLES:
+    for shape in (*TABLES, TableShape("card", "what every Parquet table begins with", CARD_COLUMNS)):
         rows = [
             f"| `{each.name}` | {NAMED.get(each.dtype, each.dtype)} | {each.unit or ''} | {each.meaning} |"
             for each in shape.columns
