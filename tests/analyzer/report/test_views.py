@@ -130,15 +130,20 @@ Generated from analyzer/report/table_columns.py (`make docs`); a test holds it. 
 in Python, and the tables of `nwscan report --parquet`. Columns and dtypes are the same where a table is empty. What is
 not known is missing, never 0. `frame.attrs` has the `units` and `meanings`.
 
-`report --parquet DIR` writes `DIR/TABLE/host=HOST/guest=GUEST/date=DATE/`, a file a report; the date is that on which its
-first window began (UTC), or `unknown`. There `class` is plain text, and each table begins with the card's columns. Units and
-meanings are in the metadata of each field, and as JSON in the file's `nwscan.columns`.
+`report --parquet DIR` writes `DIR/TABLE/host=HOST/guest=GUEST/date=DATE/`, a file a report; the date is that on which
+its first window began (UTC), or `unknown`. There `class` is plain text, and each table begins with the card's columns.
+Units and meanings are in the metadata of each field, and as JSON in the file's `nwscan.columns`.
 """
 
 
 def tables_document() -> str:
     parts = [HEAD]
-    for shape in (*TABLES, TableShape("card", "what every Parquet table begins with", CARD_COLUMNS)):
+    for shape in (
+        *TABLES,
+        TableShape(
+            "card", "what is the same in every row of a Parquet file, before the table's own columns", CARD_COLUMNS
+        ),
+    ):
         rows = [
             f"| `{each.name}` | {NAMED.get(each.dtype, each.dtype)} | {each.unit or ''} | {each.meaning} |"
             for each in shape.columns
