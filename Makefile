@@ -3,10 +3,9 @@ PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest
 SECONDS := 900
 CODE := analyzer generator nwscan
-NOTEBOOKS := $(wildcard notebooks/*.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick lint lab lab-shell bench fuzz docs clean
+.PHONY: help setup demo test quick lint lab lab-shell bench fuzz docs notebooks clean
 
 help:  ## list the doors
 	@echo "make DOOR, where DOOR is one of:"
@@ -46,6 +45,9 @@ fuzz: setup  ## hostile octets for each reader and the decoder, SECONDS=900 each
 
 docs: setup  ## write the documents that are generated from the code
 	@NWSCAN_REGENERATE=1 $(PYTEST) -q -k generated
+
+notebooks: setup  ## run the notebooks and write them with their output, as notebooks/*.ipynb
+	@$(PYTHON) -W ignore tools/notebooks.py
 
 clean:  ## remove what was built and fetched
 	@rm -rf .venv .lab build dist *.egg-info .coverage* .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import gzip
 import io
-import json
 import struct
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from scene import AFTER_NS, BEFORE_NS, FLOOD, GUEST, SECONDS, WANTED, Frame, cooked, scene, tagged
+from scene import AFTER_NS, BEFORE_NS, FLOOD, GUEST, SECONDS, WANTED, cooked, scene, tagged
+from synthetic import Frame, pcapng
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -30,13 +30,8 @@ CLASSES: Final = (
     "from_guest",
     "unclassified",
 )
-RECEPTION: Final = {"unicast_to_guest": 1, "multicast": 2, "broadcast": 3, "foreign_unicast": 4}
-"""epb_flags bits 2-4 (draft-ietf-opsawg-pcapng, 4.3): promiscuous reception is exactly foreign unicast."""
-
-SNAPLEN: Final = 128
 IDENTITY: Final = {
     "nwscan.identity/1": {"macs": [GUEST], "name": "vm1", "card": 0, "tap": "vnet0", "bridge": "br0"},
-    "direction": "tap",
 }
 """Whose frames these are, as nwscan notes it in the comment of a section."""
 
@@ -51,34 +46,9 @@ def pcap(frames: Iterable[Frame], linktype: int = 1, snaplen: int = 262_144) -> 
     return b"".join(parts)
 
 
-def option(code: int, value: bytes) -> bytes:
-    """Give one pcapng option, padded to 32 bits."""
-    return struct.pack("<HH", code, len(value)) + value + bytes(-len(value) % 4)
-
-
-def block(kind: int, body: bytes) -> bytes:
-    """Give one pcapng block around ``body``, which is a multiple of 32 bits long."""
-    length = struct.pack("<I", len(body) + 12)
-    return struct.pack("<I", kind) + length + body + length
-
-
-def pcapng(frames: Sequence[Frame], start_ns: int, end_ns: int) -> bytes:
-    """Give a pcapng file as `nwscan capture vnet0 -w` writes it: identity, direction, reception type, drops."""
-    end = struct.pack("<HH", 0, 0)
-    comment, writer = option(1, json.dumps(IDENTITY).encode()), option(4, b"nwscan sample, from make_captures.py")
-    section = struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1) + comment + writer + end
-    card = option(2, b"vnet0") + option(6, bytes.fromhex(GUEST.replace(":", ""))) + option(9, b"\x09") + end
-    parts = [block(0x0A0D0D0A, section), block(1, struct.pack("<HHI", 1, 0, SNAPLEN) + card)]
-    for frame in frames:
-        kept = frame.octets[:SNAPLEN]
-        direction = 1 if frame.frame_class == "from_guest" else 2
-        flags = direction | RECEPTION.get(frame.frame_class, 0) << 2
-        header = struct.pack("<IIIII", 0, frame.ts_ns >> 32, frame.ts_ns & 0xFFFFFFFF, len(kept), len(frame.octets))
-        body = header + kept + bytes(-len(kept) % 4) + option(2, struct.pack("<I", flags)) + end
-        parts.append(block(6, body))
-    first, last = (struct.pack("<II", ts_ns >> 32, ts_ns & 0xFFFFFFFF) for ts_ns in (start_ns, end_ns))
-    parts.append(block(5, struct.pack("<I", 0) + last + option(2, first) + option(3, last) + option(5, bytes(8)) + end))
-    return b"".join(parts)
+def sample_pcapng(frames: Sequence[Frame], start_ns: int, end_ns: int) -> bytes:
+    """Give a pcapng file as `nwscan capture vnet0 -w` writes it."""
+    return pcapng(frames, start_ns, end_ns, IDENTITY, "nwscan sample, from make_captures.py")
 
 
 def gzipped(octets: bytes) -> bytes:
@@ -116,14 +86,14 @@ def samples() -> tuple[Sample, ...]:
         Sample(
             "before.pcapng",
             "20 s on the tap of vm1 while the bridge floods the traffic of a silent host: the guest sees it all",
-            pcapng(before, BEFORE_NS, BEFORE_NS + length_ns),
+            sample_pcapng(before, BEFORE_NS, BEFORE_NS + length_ns),
             before,
             extra=window(BEFORE_NS, length_ns),
         ),
         Sample(
             "after.pcapng",
             "the same 20 s of traffic behind a filter on the tap that drops unicast to other MAC addresses",
-            pcapng(after, AFTER_NS, AFTER_NS + length_ns),
+            sample_pcapng(after, AFTER_NS, AFTER_NS + length_ns),
             after,
             extra=window(AFTER_NS, length_ns),
         ),

@@ -24,6 +24,7 @@ from scapy.layers.inet6 import (
 from scapy.layers.l2 import ARP, LLC, SNAP, STP, CookedLinux, Dot1AD, Dot1Q, Dot3, Ether
 from scapy.layers.vrrp import VRRP
 from scapy.packet import Packet, Raw
+from synthetic import Frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -53,15 +54,6 @@ FLOOD_FPS: Final = (34, 12, 51, 48, 7, 29, 33, 40, 18, 26, 44, 31, 9, 22, 37, 55
 """Foreign frames in each second of the scene: uneven, as a flood is, 600 in all."""
 
 SECONDS: Final = len(FLOOD_FPS)
-
-
-@dataclass(frozen=True)
-class Frame:
-    """One frame as it crossed the tap, with the class it was built for."""
-
-    ts_ns: int
-    octets: bytes
-    frame_class: str
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ _VERBS: Final = {
     "capture": "nwscan.api.measure",
     "compare": "nwscan.api.reports",
     "load": "nwscan.api.reports",
+    "measured": "nwscan.api.reports",
     "rollback": "nwscan.api.change",
     "suggest": "nwscan.api.suggesting",
     "verify": "nwscan.api.prove",

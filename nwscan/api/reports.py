@@ -74,6 +74,12 @@ class LoadedReport:
         """The charts: ``plot.classes()``, ``plot.timeline()``."""
         return ReportPlots(self.report)
 
+    def save(self, path: str | Path) -> None:
+        """Write the report to a file, for ``load`` and the command line. Raises HostError where that cannot be."""
+        from analyzer.report.store import encode
+
+        kept.write_private(Path(path), encode(self.report) + b"\n")
+
     def merge(self, other: LoadedReport) -> LoadedReport:
         """Give the report of both, of the same card. Raises UsageError where they are of different ones."""
         return LoadedReport(self.report.merge(other.report))
@@ -136,6 +142,16 @@ class LoadedComparison:
 def load(path: str | Path) -> LoadedReport:
     """Give the report in a file that ``-o`` or ``--json`` wrote. Raises InputError where it is none."""
     return LoadedReport(kept.load(Path(path)))
+
+
+def measured(*captures: str | Path) -> LoadedReport:
+    """Give the report of captures of one card that nwscan wrote, or of the captures in a folder.
+
+    Raises UsageError where a file does not say whose frames it holds (``nwscan.analyze`` takes an identity).
+    """
+    from nwscan.api.measure import analyze
+
+    return LoadedReport(analyze([str(path) for path in captures]))
 
 
 def compare(before: LoadedReport, after: LoadedReport) -> LoadedComparison:

@@ -14,18 +14,20 @@
 # # Before and after
 #
 # One guest, the same traffic twice: first as the bridge floods it, then behind a filter that drops unicast to other
-# MAC addresses. The captures come with nwscan; the reports are made from them here, as `nwscan analyze -o` would.
+# MAC addresses. The captures come with nwscan.
 
 # %%
 from importlib.resources import as_file, files
 
 import nwscan
-from nwscan.api.reports import LoadedReport
 
 with as_file(files("nwscan.captures")) as samples:
-    before = LoadedReport(nwscan.analyze([str(samples / "before.pcapng")]))
-    after = LoadedReport(nwscan.analyze([str(samples / "after.pcapng")]))
+    before = nwscan.measured(samples / "before.pcapng")
+    after = nwscan.measured(samples / "after.pcapng")
 before
+
+# %%
+after
 
 # %% [markdown]
 # ## What the guest sees
@@ -50,11 +52,12 @@ before.talkers()
 after.talkers()
 
 # %% [markdown]
-# ## Over time
+# ## Over both windows
+#
+# Reports of one card merge. Between the windows nothing was measured, and nothing is drawn there.
 
 # %%
-seconds = before.timeline().pivot_table(index="t", columns="class", values="frames", observed=True)
-seconds.head()
+before.merge(after).plot.timeline()
 
 # %% [markdown]
 # ## Side by side
@@ -66,6 +69,9 @@ seconds.head()
 # %%
 comparison = nwscan.compare(before, after)
 comparison.by_class()
+
+# %%
+comparison.plot()
 
 # %%
 comparison
