@@ -1,24 +1,162 @@
-"""Watching the guest while a change waits to be confirmed."""
+"""Watching the guest while a change waits to be confirmed: counts of vital frames, read about once a second.
+
+This process never sees a frame: the kernel counts (analyzer/host/guard_meter.py).
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from analyzer.compare.guard_watch import LossWatch
+from analyzer.errors import NwscanError
+from analyzer.host.guard_meter import GuardMeter
+from analyzer.host.guests import LibvirtReader
+from analyzer.model.addresses import format_mac
+from analyzer.model.classes import FrameClass
+from analyzer.model.guards import GUARD_CLASS, GuardKind
+from generator.deploy.plan import Attach
+from generator.nwfilter.xml import read_filterref
+from generator.suggest.profiles import THINNED
+from nwscan import kept
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from analyzer.model.identity import GuestIdentity
     from generator.deploy.journal import JournalRecord
     from nwscan.config import Settings
+    from nwscan.kept import KeptReport
+
+LOOK_EVERY_S: Final = 1.0
+_OPEN_AGAIN_S: Final = 10.0
 
 
-class _Unguarded:
+class CardGuards:
+    """The guards of the cards that a change is about, opened when they can be; what keeps them out is told once."""
+
+    def __init__(self, record: JournalRecord, settings: Settings, tell: Callable[[str], None]) -> None:
+        self._record = record
+        self._settings = settings
+        self._tell = tell
+        self._meter: GuardMeter | None = None
+        self._losses: dict[str, LossWatch] = {}
+        self._next_s = 0.0
+        self._is_told = False
+        self._prepare()
+
     def look(self) -> str | None:
-        return None
+        """Give the harm that was measured since the first look, in a sentence, None where there is none."""
+        if time.monotonic() < self._next_s:
+            return None
+        self._next_s = time.monotonic() + LOOK_EVERY_S
+        if self._meter is None:
+            self._prepare()
+        try:
+            return self._metered()
+        except (NwscanError, OSError) as error:
+            self._give_up(error)
+            return None
 
     def close(self) -> None:
-        return
+        """Stop watching."""
+        if self._meter is not None:
+            self._meter.close()
+            self._meter = None
+
+    def _metered(self) -> str | None:
+        if self._meter is None:
+            return None
+        for tap, counts in self._meter.read().items():
+            harm = self._losses[tap].add(counts)
+            if harm is not None:
+                return harm
+        return None
+
+    def _prepare(self) -> None:
+        """Begin to watch the cards that run now."""
+        try:
+            cards = _cards(self._record, self._settings)
+            if not cards:
+                self._next_s = time.monotonic() + _OPEN_AGAIN_S
+                return
+            windows = _windows(self._record)
+            self._losses = {card.tap or "": _loss_watch(card, self._record, windows) for card in cards}
+            self._meter = GuardMeter({card.tap or "": card.macs for card in cards}).__enter__()
+        except (NwscanError, OSError) as error:
+            self._give_up(error)
+        else:
+            self._tell(f"guards are up on {', '.join(card.tap or '' for card in cards)}")
+
+    def _give_up(self, error: Exception) -> None:
+        """Go on without guards for a while: the deadline still holds."""
+        self.close()
+        self._next_s = time.monotonic() + _OPEN_AGAIN_S
+        if not self._is_told:
+            self._tell(f"no guards for now: {error}")
+        self._is_told = True
 
 
-def open_guards(_record: JournalRecord, _settings: Settings, _tell: Callable[[str], None]) -> _Unguarded:
-    """Begin to watch."""
-    return _Unguarded()
+def _cards(record: JournalRecord, settings: Settings) -> list[GuestIdentity]:
+    """Give the running cards that the change is about: those that it attaches, or all where it redefines filters."""
+    with LibvirtReader(settings.uri) as libvirt:
+        found = [card.identity for card in libvirt.cards() if card.identity.uuid == record.plan.guest]
+    macs = record.plan.macs
+    return [one for one in found if one.tap and one.macs and (not macs or format_mac(one.macs[0]) in macs)]
+
+
+def _windows(record: JournalRecord) -> list[KeptReport]:
+    """Give the windows before the change that its plan names, those that can be read."""
+    windows = []
+    for path in map(Path, record.plan.evidence):
+        try:
+            windows.append(kept.KeptReport(path, kept.load(path)))
+        except NwscanError:
+            continue
+    return windows
+
+
+def _loss_watch(card: GuestIdentity, record: JournalRecord, windows: Sequence[KeptReport]) -> LossWatch:
+    """Give what looks for lost frames on one card.
+
+    A class that the profile thins on purpose is left out. Where a part of a class may be lost on purpose, or was
+    before, only a complete loss counts. An older filter may drop whole kinds: beside it, what is left to watch is own
+    unicast, where some was delivered before.
+    """
+    out = THINNED.get(record.plan.profile, frozenset())
+    kinds = [kind for kind in GuardKind if GUARD_CLASS[kind] not in out]
+    own = [window for window in windows if window.report.identity.macs[:1] == card.macs[:1]]
+    if _has_older_filter(card, record):
+        had = any(window.report.counts[FrameClass.UNICAST_TO_GUEST, 0] for window in own)
+        return LossWatch([GuardKind.OWN_UNICAST] if had else [], [GuardKind.OWN_UNICAST])
+    lossy = set(FrameClass) if record.plan.profile != "mac" else _lossy_classes(own)
+    return LossWatch(kinds, [kind for kind in kinds if GUARD_CLASS[kind] in lossy])
+
+
+def _has_older_filter(card: GuestIdentity, record: JournalRecord) -> bool:
+    """Say whether the card had a filter before this change; a change that attaches nothing redefines one."""
+    attached = [
+        step
+        for step in record.plan.steps
+        if isinstance(step, Attach) and step.live and step.mac == format_mac(card.macs[0])
+    ]
+    return not attached or any(read_filterref(step.before) is not None for step in attached)
+
+
+def _lossy_classes(windows: Sequence[KeptReport]) -> set[FrameClass]:
+    """Give the classes of which frames were lost at the bridge before the change, as far as the meter was there."""
+    found: set[FrameClass] = set()
+    for window in windows:
+        try:
+            meter = window.meter
+        except NwscanError:
+            continue
+        if meter is not None:
+            found |= {kind for kind in FrameClass if meter.offered[kind, 0] > meter.delivered[kind, 0]}
+    return found
+
+
+def open_guards(record: JournalRecord, settings: Settings, tell: Callable[[str], None]) -> CardGuards:
+    """Begin to watch the cards that a change is about."""
+    return CardGuards(record, settings, tell)

@@ -7,7 +7,7 @@ is away, the disk is full, another nwscan is at work) is tried again until it is
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from analyzer.errors import InputError, NwscanError
@@ -53,7 +53,10 @@ class Keeper:
     sleep: Callable[[float], None] = time.sleep
     _guards: Guards | None = None
     _harm: str | None = None
-    _retry_s: float = field(default=_RETRY_S[0])
+    _is_blind: bool = False
+    _is_due_told: bool = False
+    _retry_s: float = _RETRY_S[0]
+    _not_before_ns: int = 0
 
     def run(self) -> JournalRecord | None:
         """Wait until the change is kept or undone and give it; None where the journal no longer holds it."""
@@ -72,22 +75,38 @@ class Keeper:
             if self._guards is not None:
                 self._guards.close()
 
+    def _look(self, record: JournalRecord) -> None:
+        """Look at the guards, from before the last step is done: what is lost from then on is counted."""
+        if self._harm is not None or self._is_blind:
+            return
+        try:
+            if self._guards is None:
+                self._guards = self.open_guards(record)
+            if record.state is State.APPLIED:
+                self._harm = self._guards.look()
+        except Exception as error:  # noqa: BLE001 - a defect of the guards must not cost the deadline
+            self.tell(f"no guards any more, by a defect of nwscan: {type(error).__name__}: {error}")
+            self._is_blind = True
+
     def _turn(self, record: JournalRecord) -> float:
         """Do what is due and give how long nothing else is."""
         left_s = None if record.deadline is None else record.deadline.left_s(self.clock)
+        self._look(record)
         if record.state is State.APPLIED and self._harm is None:
-            if self._guards is None:
-                self._guards = self.open_guards(record)
-            self._harm = self._guards.look()
             if self._harm is None and left_s is not None and left_s > 0:
                 return min(TICK_S, left_s)
-            self.tell(self._harm or "nobody confirmed the change in time")
+            if not self._is_due_told:
+                self.tell(self._harm or "nobody confirmed the change in time")
+                self._is_due_told = True
+        if self.clock.now_ns() < self._not_before_ns:
+            return TICK_S
         try:
             rollback_unconfirmed(self.path, self.open_door, self.journal, self.clock, self._harm)
         except LockedError:
             return TICK_S
         except NwscanError as error:
             self.tell(f"not undone yet, trying again in {self._retry_s:.0f} s: {error}")
-            retry_s, self._retry_s = self._retry_s, min(self._retry_s * 2, _RETRY_S[1])
-            return retry_s
+            self._not_before_ns = self.clock.now_ns() + int(self._retry_s * 1e9)
+            self._retry_s = min(self._retry_s * 2, _RETRY_S[1])
+            return TICK_S
         return 0.0
