@@ -81,9 +81,13 @@ def _is_shared(cases: tuple[Case, ...]) -> bool:
 def _flood_off(_: tuple[Case, ...], seen: Observation) -> Remedy:
     macs, tap, known = seen.identity.macs, seen.tap, seen.looks[-1]
     before = {mac: next((entry for entry in known.entries(mac) if entry.port == tap), None) for mac in macs}
-    back = tuple(
-        _entry(mac, tap, "dynamic") for mac in macs if (entry := before[mac]) is None or entry.state == "dynamic"
-    )
+    learnt = tuple(mac for mac in macs if (entry := before[mac]) is None or entry.state == "dynamic")
+    return flood_off(macs, tap, learnt)
+
+
+def flood_off(macs: tuple[int, ...], tap: str, learnt: tuple[int, ...]) -> Remedy:
+    """Give the remedy for a card of ``macs``; those ``learnt`` have no entry yet that somebody made."""
+    back = tuple(_entry(mac, tap, "dynamic") for mac in learnt)
     return Remedy(
         "flood_off",
         "no flooding to this tap, with a static FDB entry for each MAC of the guest",

@@ -9,6 +9,7 @@ from analyzer.model.classes import FrameClass
 from analyzer.report.times import format_time
 from generator.evaluate.prediction import to_document as prediction_document
 from generator.nwfilter.xml import write_filter
+from generator.suggest.alternatives import to_document as beside_document
 from generator.suggest.by_hand import by_hand
 from generator.suggest.profiles import interface_xml
 
@@ -51,6 +52,7 @@ def to_document(
         "evidence": [_evidence(each) for each in suggestion.evidence],
         "prediction_basis": None if suggestion.prediction is None else suggestion.basis.value,
         "prediction": None if suggestion.prediction is None else prediction_document(suggestion.prediction),
+        **beside_document(suggestion.beside, suggestion.foreign),
         "risks": list(suggestion.risks),
         "notes": list(suggestion.notes),
         "by_hand": {

@@ -6,8 +6,6 @@ Each check looks at one thing and gives its refusal or None; all are asked, so t
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from analyzer.host.domain_xml import KEEP_URI
@@ -16,21 +14,17 @@ from analyzer.model.addresses import format_mac
 from analyzer.model.classes import FrameClass
 from analyzer.model.identity import Provenance
 from generator.nwfilter.model import FilterRef
+from generator.suggest.case import Case, Refusal, RefusalKind
 from generator.suggest.evidence import meant_drops, wrong_drops
 from generator.suggest.profiles import PARTS, Lack, filter_uuid, previous_filter, untrusted_addresses
 from generator.suggest.rules import GROUP_MASK_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from analyzer.model.identity import GuestIdentity
-    from analyzer.report.foreign_use import UsedMac
     from analyzer.report.report import Report
-    from generator.evaluate.prediction import Prediction
-    from generator.nwfilter.model import Filter
-    from generator.suggest.evidence import Basis
-    from generator.suggest.profiles import FilterSet
-    from generator.suggest.tree import TreeReading
+
+__all__ = ["Case", "Refusal", "RefusalKind", "lost_share", "refusals"]
 
 WINDOW_AT_LEAST_S: Final = 2.0
 LOST_AT_MOST: Final = 0.001
@@ -46,63 +40,6 @@ _NAMED: Final = 10
 _LEARNT: Final = "IP"
 _DROPS_ALL_ELSE: Final = "allow-ipv4"
 """The profile that lets nothing but IPv4 and ARP pass."""
-
-
-class RefusalKind(StrEnum):
-    """What stands against a filter."""
-
-    NOTHING_SEEN = "nothing_seen"
-    WINDOW_TOO_SHORT = "window_too_short"
-    FRAMES_LOST = "frames_lost"
-    IDENTITY_GUESSED = "identity_guessed"
-    OTHER_CARD = "other_card"
-    OWN_MACS_DIFFER = "own_macs_differ"
-    CARD_TYPE = "card_type"
-    CONFIGURATIONS_DIFFER = "configurations_differ"
-    DROPS_WANTED = "drops_wanted"
-    FURTHER_MACS = "further_macs"
-    USES_FOREIGN = "uses_foreign"
-    MARKED_KEEP = "marked_keep"
-    LEARNS_IP = "learns_ip"
-    FILTER_INCOMPLETE = "filter_incomplete"
-    NAME_TAKEN = "name_taken"
-    PARAMETER_TAKEN = "parameter_taken"
-    LOOP = "loop"
-    NO_FRAMES = "no_frames"
-    NO_ADDRESSES = "no_addresses"
-    GROUPS_UNKNOWN = "groups_unknown"
-    FURTHER_ADDRESSES = "further_addresses"
-    OTHER_ADDRESSES = "other_addresses"
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """One reason not to suggest a filter, what to do about it, and whether ``--force`` may overrule it."""
-
-    reason: str
-    hint: str
-    can_force: bool
-    kind: RefusalKind
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """Everything that the checks look at.
-
-    ``existing`` is what the card refers to now, ``tree`` what stands below the filter that stays (None: there is none).
-    ``used`` are the foreign MACs whose frames the guest answers or sends on.
-    """
-
-    target: GuestCard | GuestIdentity
-    identity: GuestIdentity
-    report: Report
-    filter_set: FilterSet
-    prediction: Prediction | None
-    basis: Basis
-    library: Mapping[str, Filter]
-    existing: FilterRef | None
-    tree: TreeReading | None
-    used: tuple[UsedMac, ...] = ()
 
 
 def refusals(case: Case) -> tuple[Refusal, ...]:
@@ -268,14 +205,18 @@ def _other_addresses(case: Case) -> Refusal | None:
 
 
 def _senders(case: Case) -> Refusal | None:
-    senders = case.report.senders
-    further = [entry for entry in senders.by_size() if not case.filter_set.passes(entry.first)]
+    """Refuse where the guest sends from further MACs: in the window, or before it, as the bridge has learnt."""
+    sent = {
+        entry.first: f"{format_mac(entry.first)} ({entry.frames} frames)" for entry in case.report.senders.by_size()
+    }
+    sent |= {mac: f"{format_mac(mac)} (learnt by the bridge)" for mac in case.behind if mac not in sent}
+    further = [mac for mac in sent if not case.filter_set.passes(mac)]
     if not further:
         return None
-    named = ", ".join(f"{format_mac(entry.first)} ({entry.frames} frames)" for entry in further[:_NAMED])
+    named = ", ".join(sent[mac] for mac in further[:_NAMED])
     more = f" and {len(further) - _NAMED} more" if len(further) > _NAMED else ""
     reason = f"the guest also sends from {named}{more}: answers to them would be dropped"
-    hint = f"where they are the guest's (macvlan, bridge or guests inside it): {_also([e.first for e in further])}"
+    hint = f"where they are the guest's (macvlan, bridge or guests inside it): {_also(further)}"
     return Refusal(reason, hint, can_force=True, kind=RefusalKind.FURTHER_MACS)
 
 

@@ -11,6 +11,7 @@ from analyzer.model.addresses import format_mac, is_group, parse_mac
 from analyzer.model.classes import DirectionSource, FrameClass
 from generator.evaluate.fields import Verdict
 from generator.nwfilter.model import FilterRef
+from generator.suggest.alternatives import Beside, beside, without_bridge
 from generator.suggest.document import to_document
 from generator.suggest.evidence import Basis, dropped_by_ours, gather, predict_from_counts
 from generator.suggest.profiles import (
@@ -28,6 +29,7 @@ from generator.suggest.virtual_macs import virtual_mac_risks
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from analyzer.causes.observation import Observation
     from analyzer.model.identity import GuestIdentity
     from analyzer.report.foreign_use import UsedMac
     from analyzer.report.report import Report
@@ -37,6 +39,9 @@ if TYPE_CHECKING:
     from generator.suggest.tree import TreeReading
 
 __all__ = ["PROFILES", "Suggestion", "filters_to_predict", "interface_variables", "suggest", "to_document"]
+
+
+NOTHING_BESIDE = Beside()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,10 @@ class Suggestion:
     refusals: tuple[Refusal, ...] = ()
     notes: tuple[str, ...] = ()
     card: GuestCard | None = None
+    beside: Beside = NOTHING_BESIDE
+    """What would help that is no filter, predicted on the same report."""
+    foreign: tuple[int, int] = (0, 0)
+    """Frames and octets of foreign unicast in the report."""
 
     @property
     def is_refused(self) -> bool:
@@ -106,13 +115,14 @@ def suggest(
     profile: str = "mac",
     keep: tuple[str, ...] = (),
     used: tuple[UsedMac, ...] = (),
+    observation: Observation | None = None,
 ) -> Suggestion:
     """Give the filter for a card, judged by what ``report`` saw on it.
 
     ``prediction`` is that of ``profile_filters`` with the same arguments, on the frames of the report; None: for the
     profile ``mac`` it is made from the report's counts, the others are refused. ``library`` holds the host's filters by
-    name; ``used`` are the foreign MACs whose frames the guest answers or sends on. Raises UsageError for a prediction
-    of something else, and whatever ``profile_filters`` raises.
+    name; ``used`` are the foreign MACs whose frames the guest answers or sends on; ``observation`` is what was seen of
+    the card's bridge. Raises UsageError for a prediction of something else, and whatever ``profile_filters`` raises.
     """
     known, identity = library or {}, card_identity(target)
     filter_set = profile_filters(target, profile, also_macs, keep, library=known)
@@ -123,7 +133,22 @@ def suggest(
     if filter_set.previous is not None:
         variables = interface_variables(identity, filter_set)
         tree = read_tree(filter_set.previous, known, variables, filter_set.first_priority)
-    case = Case(target, identity, report, filter_set, prediction, basis, known, card_reference(target), tree, used)
+    other = without_bridge(report) if observation is None else beside(observation)
+    existing = card_reference(target)
+    case = Case(
+        target,
+        identity,
+        report,
+        filter_set,
+        prediction,
+        basis,
+        known,
+        existing,
+        tree,
+        used,
+        other.behind,
+        other.virtual,
+    )
     return Suggestion(
         identity,
         profile,
@@ -133,8 +158,10 @@ def suggest(
         basis,
         tuple(_risks(case)),
         refusals(case),
-        tuple(_notes(case)),
+        (*_notes(case), *other.notes),
         target if isinstance(target, GuestCard) else None,
+        other,
+        report.class_counts[FrameClass.FOREIGN_UNICAST],
     )
 
 
@@ -144,7 +171,7 @@ def _counts_fit(identity: GuestIdentity, report: Report, filter_set: FilterSet) 
 
 def _risks(case: Case) -> list[str]:
     passes = case.filter_set.passes
-    risks = virtual_mac_risks(case.report.talkers, passes)
+    risks = virtual_mac_risks(case.report.talkers, passes, case.virtual)
     risks += [
         f"{format_mac(mac)} was seen in use by the guest: if it is its own, add --also-mac {format_mac(mac)}"
         for mac in _macs_seen(case)

@@ -16,8 +16,13 @@ if TYPE_CHECKING:
 _NAMED: Final = 20
 
 
-def virtual_mac_risks(talkers: Hitters, passes: Callable[[int], bool]) -> list[str]:
-    """Name the virtual MACs that foreign unicast went to and that the filter does not let pass, most frames first."""
+def virtual_mac_risks(
+    talkers: Hitters, passes: Callable[[int], bool], learnt: tuple[tuple[int, str], ...] = ()
+) -> list[str]:
+    """Name the virtual MACs that the filter does not let pass: those that foreign unicast went to, most frames first.
+
+    Then those that the bridge has ``learnt``, with their ports.
+    """
     frames: dict[int, int] = {}
     for entry in talkers.entries:
         frames[entry.second] = frames.get(entry.second, 0) + entry.frames
@@ -29,5 +34,12 @@ def virtual_mac_risks(talkers: Hitters, passes: Callable[[int], bool]) -> list[s
             risks.append(
                 f"{frames[mac]} frames went to {text}, a MAC of {kind.name}: "
                 f"if the guest takes part, add --also-mac {text}"
+            )
+    for mac, port in learnt:
+        kind = virtual_kind(mac)
+        if kind is not None and mac not in frames and not passes(mac):
+            text = format_mac(mac)
+            risks.append(
+                f"{text}, a MAC of {kind.name}, is in use at {port}: if the guest takes part, add --also-mac {text}"
             )
     return risks[:_NAMED]

@@ -5,10 +5,9 @@ Changes nothing but for the tables of the meter and of the speakers, which are g
 
 from __future__ import annotations
 
-import time
 from contextlib import ExitStack, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from analyzer.causes.explanation import Explanation, report_causes
 from analyzer.causes.explanation import explain as explain_observation
@@ -21,6 +20,7 @@ from analyzer.host.speakers import Speakers
 from analyzer.model.classes import FrameClass
 from analyzer.report.store import encode
 from nwscan import kept
+from nwscan.api.bridge_looks import LookingWatcher
 from nwscan.api.measure import CaptureOptions, Unwatched, Watcher
 from nwscan.api.prove import capture_metered
 from nwscan.config import Settings
@@ -31,58 +31,6 @@ if TYPE_CHECKING:
     from analyzer.host.guests import GuestCard
     from analyzer.host.meter import MeterReading
     from analyzer.model.identity import GuestIdentity
-    from nwscan.worker.messages import Progress
-
-LOOK_EVERY_S: Final = 1.0
-"""Time between looks at a bridge; longer where a look takes long: at most a tenth of the time is spent on looking."""
-
-_BUSY_SHARE: Final = 0.1
-_LOOKS_KEPT: Final = 600
-"""Looks at the most; beyond, every second one is dropped and they are taken half as often."""
-
-
-class LookingWatcher:
-    """Looks at the bridges when the capture starts and while it goes on, and tells another watcher what it is told."""
-
-    def __init__(self, names: Sequence[str], watcher: Watcher) -> None:
-        self._watcher = watcher
-        self._every_s = LOOK_EVERY_S
-        self._due_s = 0.0
-        self.looks: dict[str, list[Look]] = {name: [] for name in names}
-
-    def look(self) -> None:
-        """Look at each bridge now. Raises HostError where one is not there."""
-        begun_s = time.monotonic()
-        for name, looks in self.looks.items():
-            looks.append(look_at(name))
-            if len(looks) > _LOOKS_KEPT:
-                looks[:] = looks[::2]
-                self._every_s *= 2
-        now_s = time.monotonic()
-        self._due_s = now_s + max(self._every_s, (now_s - begun_s) / _BUSY_SHARE)
-
-    def started(self) -> None:
-        """Tell the other one."""
-        self._watcher.started()
-
-    def ended(self) -> None:
-        """Pass it on."""
-        self._watcher.ended()
-
-    def progress(self, progress: Progress) -> None:
-        """Look again where it is time to; a bridge that went away is no reason to end the capture."""
-        self._watcher.progress(progress)
-        if time.monotonic() >= self._due_s:
-            with suppress(HostError):
-                self.look()
-
-
-def look_at(name: str) -> Look:
-    """Look at a bridge: settings and ports first, then the FDB between two looks at the clock."""
-    state, ports = bridges.bridge_state(name), bridges.ports(name)
-    at_ns = time.time_ns()
-    fdb = bridges.fdb(name)
-    return Look(at_ns, state, ports, fdb, max(time.time_ns() - at_ns, 0))
 
 
 def explain(

@@ -17,6 +17,7 @@ from generator.suggest.profiles import card_identity, profile_filters
 from generator.suggest.suggestion import Suggestion, filters_to_predict, interface_variables
 from generator.suggest.suggestion import suggest as suggest_filter
 from nwscan import kept
+from nwscan.api.bridge_looks import BridgeLooks
 from nwscan.api.identify import cards_of
 from nwscan.api.measure import CaptureOptions, Unwatched, Watcher, analyze, open_inputs
 from nwscan.api.planning import make_plan, read_library
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from analyzer.causes.observation import Observation
     from analyzer.model.identity import Address, GuestIdentity
     from analyzer.report.foreign_use import UsedMac
     from analyzer.report.report import Report
@@ -107,10 +109,16 @@ def suggest(
     if wish.addresses and len(cards) > 1:
         names = ", ".join(f"{card.identity.name}:{card.identity.card}" for card in cards)
         raise UsageError("the addresses of which card are these?", f"--ip for {names}", "name one card")
-    windows = _windows(cards, options or CaptureOptions(), settings, watcher)
+    looking = BridgeLooks([card.identity for card in cards], watcher or Unwatched())
+    windows = _windows(cards, options or CaptureOptions(), settings, looking)
+    looking.look()
     with LibvirtReader(settings.uri) as libvirt:
-        library = read_library(libvirt)
-        proposals = tuple(_propose(card, window, library, wish) for card, window in zip(cards, windows, strict=True))
+        library, everybody = read_library(libvirt), [card.identity for card in libvirt.cards()]
+        seen = [looking.seen(card, window.report, everybody) for card, window in zip(cards, windows, strict=True)]
+        proposals = tuple(
+            _propose(card, window, library, wish, observation)
+            for card, window, observation in zip(cards, windows, seen, strict=True)
+        )
         changes = [(one.card, one.suggestion.filter_set) for one in proposals if one.card is not None]
         plan = make_plan(changes, libvirt, profile=wish.profile, evidence=_evidence(proposals))
     return Proposals(proposals, plan)
@@ -158,16 +166,15 @@ def predict(
 
 
 def _windows(
-    cards: tuple[GuestCard, ...], options: CaptureOptions, settings: Settings, watcher: Watcher | None
+    cards: tuple[GuestCard, ...], options: CaptureOptions, settings: Settings, looking: BridgeLooks
 ) -> tuple[kept.KeptReport, ...]:
     """Give the window of each card as it was before any change: a fresh kept one, else a new one, metered."""
     fresh = [_fresh(card, settings, options.duration_s) for card in cards]
     known = tuple(one for one in fresh if one is not None)
     if len(known) == len(cards):
         return known
-    return capture_metered(
-        [card.identity for card in cards], options, settings=settings, watcher=watcher or Unwatched()
-    )
+    looking.look()
+    return capture_metered([card.identity for card in cards], options, settings=settings, watcher=looking.watcher)
 
 
 _SHORTER_S: Final = 0.5
@@ -190,13 +197,20 @@ def _fresh(card: GuestCard, settings: Settings, duration_s: float | None) -> kep
     return latest if has_baseline and is_untouched and not attached(card.identity, settings) else None
 
 
-def _propose(card: GuestCard, window: kept.KeptReport, library: Mapping[str, Filter], wish: Wish) -> Proposal:
+def _propose(
+    card: GuestCard,
+    window: kept.KeptReport,
+    library: Mapping[str, Filter],
+    wish: Wish,
+    observation: Observation | None,
+) -> Proposal:
     filters = profile_filters(card, wish.profile, wish.also_macs, wish.keep, library=library)
     tried = _UNTRIED
     if window.frames_path is not None:
         own = card_identity(card).with_macs(wish.also_macs)
         tried = predict(str(window.frames_path), own, filters, library)
-    return Proposal(card, window.report, window, _suggestion(card, window.report, tried, library, wish), library)
+    suggestion = _suggestion(card, window.report, tried, library, wish, observation)
+    return Proposal(card, window.report, window, suggestion, library)
 
 
 def _suggestion(
@@ -205,6 +219,7 @@ def _suggestion(
     tried: Tried,
     library: Mapping[str, Filter],
     wish: Wish,
+    observation: Observation | None = None,
 ) -> Suggestion:
     return suggest_filter(
         target,
@@ -212,6 +227,7 @@ def _suggestion(
         tried.prediction,
         library=library,
         used=tried.used,
+        observation=observation,
         also_macs=wish.also_macs,
         profile=wish.profile,
         keep=wish.keep,

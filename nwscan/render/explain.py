@@ -71,12 +71,13 @@ def _print_cause(out: Console, cause: Explained, *, is_told: bool) -> None:
     for line in cause.limits:
         out.print(remark(f"  not known: {line}"))
     for number, remedy in enumerate(cause.remedies):
-        _print_remedy(out, remedy, is_advised=number == 0)
+        print_remedy(out, remedy, f"  {'Or' if number else 'Advised'}: {remedy.title}")
     out.print()
 
 
-def _print_remedy(out: Console, remedy: Remedy, *, is_advised: bool) -> None:
-    out.print(headline(f"  {'Advised' if is_advised else 'Or'}: {remedy.title}"))
+def print_remedy(out: Console, remedy: Remedy, title: str) -> None:
+    """Print one remedy under a title: its commands, then what it does and how to undo it."""
+    out.print(headline(title))
     for line in remedy.commands:
         out.print(f"    {visible(line)}", soft_wrap=True)
     out.print(remark(f"    effect: {remedy.effect}."))

@@ -10,13 +10,17 @@ from generator.nwfilter.xml import write_filter
 from generator.suggest.by_hand import by_hand
 from nwscan.render.class_names import CLASS_NAMES
 from nwscan.render.console import console, headline, remark, table
+from nwscan.render.explain import print_remedy
 from nwscan.render.text import count, percent, short, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from rich.console import Console
+
     from generator.evaluate.prediction import Prediction
     from generator.nwfilter.model import Filter
+    from generator.suggest.alternatives import Alternative
     from generator.suggest.evidence import RuleEvidence
     from generator.suggest.suggestion import Suggestion
 
@@ -49,6 +53,8 @@ def print_suggestion(
     ``library`` and ``connect`` as for ``by_hand``.
     """
     out = console()
+    if suggestion.beside.fault is not None:
+        out.print(headline(f"The bridge is at fault: {suggestion.beside.fault}."))
     out.print(headline(suggestion_headline(suggestion)))
     for refusal in suggestion.refusals:
         can = " (--force overrules this)" if refusal.can_force else ""
@@ -61,8 +67,41 @@ def print_suggestion(
     for note in suggestion.notes:
         out.print(remark(f"Note: {note}."))
     out.print()
+    _print_beside(out, suggestion, show_commands=show_xml)
     if show_xml:
         _print_by_hand(suggestion, library, connect)
+
+
+def _print_beside(out: Console, suggestion: Suggestion, *, show_commands: bool) -> None:
+    """Print what would help that is no filter, predicted on the same frames."""
+    others, total = suggestion.beside.remedies, suggestion.foreign[0]
+    if not others:
+        return
+    rows = [
+        ("the filter above", _filter_takes(suggestion)),
+        *((each.remedy.title, _takes(each, total)) for each in others),
+    ]
+    out.print(
+        table(("remedy", ">foreign frames that it takes away"), rows, title="Beside the filter, on the same frames")
+    )
+    for each in others if show_commands else ():
+        print_remedy(out, each.remedy, f"Beside: {each.remedy.title}")
+    out.print()
+
+
+def _filter_takes(suggestion: Suggestion) -> str:
+    if suggestion.prediction is None:
+        return "not tried"
+    dropped = suggestion.prediction.of(FrameClass.FOREIGN_UNICAST, Verdict.DROP).frames
+    return f"{count(dropped)} of {count(suggestion.foreign[0])}"
+
+
+def _takes(each: Alternative, total: int) -> str:
+    removes = each.removes
+    if removes is None:
+        return "only looks"
+    least, most = removes.frames_at_least, removes.frames_at_most
+    return f"{count(least) if least == most else f'{count(least)} to {count(most)}'} of {count(total)}"
 
 
 def _prediction_rows(prediction: Prediction) -> Iterator[tuple[str, ...]]:
