@@ -24,7 +24,7 @@ from generator.suggest.profiles import (
 )
 from generator.suggest.refusals import Case, Refusal, lost_share, refusals
 from generator.suggest.tree import closure, read_tree
-from generator.suggest.virtual_macs import virtual_mac_risks
+from generator.suggest.virtual_macs import shared_macs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from generator.nwfilter.model import Filter
     from generator.suggest.evidence import RuleEvidence
     from generator.suggest.tree import TreeReading
+    from generator.suggest.virtual_macs import SharedMac
 
 __all__ = ["PROFILES", "Suggestion", "filters_to_predict", "interface_variables", "suggest", "to_document"]
 
@@ -67,6 +68,8 @@ class Suggestion:
     """What would help that is no filter, predicted on the same report."""
     foreign: tuple[int, int] = (0, 0)
     """Frames and octets of foreign unicast in the report."""
+    shared: tuple[SharedMac, ...] = ()
+    """Virtual MACs that it would not let pass: whether the guest takes part, a person has to say."""
 
     @property
     def is_refused(self) -> bool:
@@ -162,6 +165,7 @@ def suggest(
         target if isinstance(target, GuestCard) else None,
         other,
         report.class_counts[FrameClass.FOREIGN_UNICAST],
+        _shared(case),
     )
 
 
@@ -169,9 +173,13 @@ def _counts_fit(identity: GuestIdentity, report: Report, filter_set: FilterSet) 
     return identity.macs[0] in report.identity.macs and all(map(filter_set.passes, report.identity.macs))
 
 
+def _shared(case: Case) -> tuple[SharedMac, ...]:
+    return shared_macs(case.report.talkers, case.filter_set.passes, case.virtual)
+
+
 def _risks(case: Case) -> list[str]:
     passes = case.filter_set.passes
-    risks = virtual_mac_risks(case.report.talkers, passes, case.virtual)
+    risks = [f"{each.seen}: if the guest takes part, add --also-mac {format_mac(each.mac)}" for each in _shared(case)]
     risks += [
         f"{format_mac(mac)} was seen in use by the guest: if it is its own, add --also-mac {format_mac(mac)}"
         for mac in _macs_seen(case)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from analyzer.model.addresses import format_mac
 from analyzer.model.virtual_macs import virtual_kind
@@ -16,30 +16,30 @@ if TYPE_CHECKING:
 _NAMED: Final = 20
 
 
-def virtual_mac_risks(
+class SharedMac(NamedTuple):
+    """A virtual MAC that the filter would not let pass, and what was seen of it."""
+
+    mac: int
+    seen: str
+
+
+def shared_macs(
     talkers: Hitters, passes: Callable[[int], bool], learnt: tuple[tuple[int, str], ...] = ()
-) -> list[str]:
-    """Name the virtual MACs that the filter does not let pass: those that foreign unicast went to, most frames first.
+) -> tuple[SharedMac, ...]:
+    """Give the virtual MACs that the filter does not let pass: those that foreign unicast went to, most frames first.
 
     Then those that the bridge has ``learnt``, with their ports.
     """
     frames: dict[int, int] = {}
     for entry in talkers.entries:
         frames[entry.second] = frames.get(entry.second, 0) + entry.frames
-    risks = []
+    found = []
     for mac in sorted(frames, key=lambda each: (-frames[each], each)):
         kind = virtual_kind(mac)
         if kind is not None and not passes(mac):
-            text = format_mac(mac)
-            risks.append(
-                f"{frames[mac]} frames went to {text}, a MAC of {kind.name}: "
-                f"if the guest takes part, add --also-mac {text}"
-            )
+            found.append(SharedMac(mac, f"{frames[mac]} frames went to {format_mac(mac)}, a MAC of {kind.name}"))
     for mac, port in learnt:
         kind = virtual_kind(mac)
         if kind is not None and mac not in frames and not passes(mac):
-            text = format_mac(mac)
-            risks.append(
-                f"{text}, a MAC of {kind.name}, is in use at {port}: if the guest takes part, add --also-mac {text}"
-            )
-    return risks[:_NAMED]
+            found.append(SharedMac(mac, f"{format_mac(mac)}, a MAC of {kind.name}, is in use at {port}"))
+    return tuple(found[:_NAMED])

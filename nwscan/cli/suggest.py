@@ -115,6 +115,8 @@ def suggest(
     if not apply_it:
         _next_step(proposals, shape)
         return 0
+    if not yes:
+        _ask_about_shared(guest, proposals.proposals)
     from nwscan.cli.applying import Keeping, apply_proposals
 
     return apply_proposals(guest, proposals, options, settings, Keeping(confirm_within_s, yes=yes, shape=shape))
@@ -188,6 +190,21 @@ def _write(proposals: Proposals, folder: Path | None, output: Path | None) -> No
 def _is_refused(proposals: Sequence[Proposal], *, force: bool) -> bool:
     refusals = [refusal for one in proposals for refusal in one.suggestion.refusals]
     return any(not (force and refusal.can_force) for refusal in refusals)
+
+
+def _ask_about_shared(guest: str, proposals: Sequence[Proposal]) -> None:
+    """Ask about each virtual MAC; where the guest takes part in it, the filter has to be made with it."""
+    from analyzer.model.addresses import format_mac
+
+    shared = [each for one in proposals for each in one.suggestion.shared]
+    ours = [
+        format_mac(each.mac)
+        for each in shared
+        if click.confirm(f"{each.seen}. Does {visible(guest)} take part in it?", default=False, err=True)
+    ]
+    if ours:
+        words = " ".join(f"--also-mac {mac}" for mac in ours)
+        raise UsageError(f"the filter would drop what goes to {', '.join(ours)}", guest, f"run it again with {words}")
 
 
 def _next_step(proposals: Proposals, shape: str) -> None:

@@ -58,6 +58,7 @@ def _dumps(lab: "Lab", command: str, names: list[str]) -> dict[str, str]:
         return {}
     mark = "<!-- next -->"
     output = lab.virsh(f"; echo '{mark}'; ".join(f"{command} {name}" for name in names))
+    output = output.replace("  <metadata/>\n", "")  # what libvirt keeps of metadata that was removed
     return dict(zip(names, (part.strip() for part in output.split(mark)), strict=True))
 
 
