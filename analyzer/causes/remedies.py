@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from analyzer.causes.rules import CauseName
+from analyzer.host.bridge_words import EntryState, entry_words, flood_words, typed_words
 from analyzer.model.addresses import format_mac
 
 if TYPE_CHECKING:
@@ -42,6 +43,10 @@ class Remedy:
     effect: str
     risk: str
     migration: str
+    entries: tuple[tuple[int, str], ...] = ()
+    """The addresses that get a static entry, and the port of each."""
+    flood_off_at: str | None = None
+    """The port to which nothing unknown is flooded any more."""
 
 
 Case = tuple["Destination", "Finding"]
@@ -78,6 +83,11 @@ def _is_shared(cases: tuple[Case, ...]) -> bool:
     return cases[0][1].name in {CauseName.VIRTUAL_MAC, CauseName.BEHIND_GUEST}
 
 
+def flood_off_for(seen: Observation) -> Remedy:
+    """Give the remedy that fits whatever is flooded: nothing unknown reaches the tap any more."""
+    return _flood_off((), seen)
+
+
 def _flood_off(_: tuple[Case, ...], seen: Observation) -> Remedy:
     macs, tap, known = seen.identity.macs, seen.tap, seen.looks[-1]
     before = {mac: next((entry for entry in known.entries(mac) if entry.port == tap), None) for mac in macs}
@@ -91,12 +101,14 @@ def flood_off(macs: tuple[int, ...], tap: str, learnt: tuple[int, ...]) -> Remed
     return Remedy(
         "flood_off",
         "no flooding to this tap, with a static FDB entry for each MAC of the guest",
-        (*(_entry(mac, tap, "static") for mac in macs), f"bridge link set dev {shlex.quote(tap)} flood off"),
-        (f"bridge link set dev {shlex.quote(tap)} flood on", *back),
+        (*(_entry(mac, tap, "static") for mac in macs), typed_words(flood_words(tap, is_on=False))),
+        (typed_words(flood_words(tap, is_on=True)), *back),
         "Nothing unknown is flooded to this tap any more; broadcast and multicast stay",
         "The guest is cut off at any further MAC that it uses and has no entry for. The entries are static, never "
         "permanent: a permanent one would cut the guest off",
         _HOOK,
+        tuple((mac, tap) for mac in macs),
+        tap,
     )
 
 
@@ -111,11 +123,12 @@ def _static(cases: tuple[Case, ...], seen: Observation) -> Remedy | None:
         "static_entry",
         "a static FDB entry for the destination, on its own port",
         tuple(_entry(mac, port, "static") for mac, port in pairs),
-        tuple(f"bridge fdb del {format_mac(mac)} dev {shlex.quote(port)} master" for mac, port in pairs),
+        tuple(_entry(mac, port, None) for mac, port in pairs),
         f"The bridge sends these frames to that port alone, for all guests, although the machine is silent{some}",
         "If the machine is unplugged and goes elsewhere, frames to it still go to the old port until it speaks from "
         "the new one",
         "Gone with the port, and at the next boot; a machine that migrates away and is silent is sought here",
+        tuple(pairs),
     )
 
 
@@ -217,11 +230,10 @@ def _stale_entry(cases: tuple[Case, ...], seen: Observation) -> Remedy | None:
     macs = [each.mac for each, _ in cases if each.mac in here][:_LISTED]
     if not macs:
         return None
-    tap = shlex.quote(seen.tap)
     return Remedy(
         "stale_entry",
         "delete the entry that leads to this tap",
-        tuple(f"bridge fdb del {format_mac(mac)} dev {tap} master" for mac in macs),
+        tuple(_entry(mac, seen.tap, None) for mac in macs),
         tuple(_entry(mac, seen.tap, "dynamic") for mac in macs),
         "The bridge floods frames to the address until it speaks from its new port, and knows it from then on",
         "If the guest does use this address, it gets these frames by flooding alone until it speaks",
@@ -246,8 +258,8 @@ def _find_mirror(cases: tuple[Case, ...], seen: Observation) -> Remedy:
     )
 
 
-def _entry(mac: int, port: str, state: str) -> str:
-    return f"bridge fdb replace {format_mac(mac)} dev {shlex.quote(port)} master {state}"
+def _entry(mac: int, port: str, state: EntryState | None) -> str:
+    return typed_words(entry_words(mac, port, state))
 
 
 def _target(seen: Observation) -> str:

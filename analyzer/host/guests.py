@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self, TypeAli
 
 from analyzer.errors import HostError, UsageError
 from analyzer.host.domain_xml import FilterReference, InterfaceXml, Parameters, interfaces, keep_mark, read_binding
+from analyzer.host.filter_users import read_filter_users
 from analyzer.model.addresses import format_mac, parse_mac
 from analyzer.model.identity import Address, GuestIdentity, Provenance
 
@@ -244,6 +245,11 @@ class LibvirtReader:
             documents = [str(one.XMLDesc(0)) for one in self._connection.listAllNWFilterBindings(0)]
         read = (read_binding(document) for document in documents)
         return tuple(sorted(Binding(one.tap, *one.filterref) for one in read))
+
+    def filter_users(self) -> Mapping[str, tuple[str, ...]]:
+        """Give, for each nwfilter that somebody refers to, who does, in words."""
+        with self._asking("who refers to which nwfilter", _SYSTEM_ONLY):
+            return read_filter_users(self._libvirt, self._connection)
 
     def domain_xml(self, name: str, *, inactive: bool = False) -> str:
         """Give a guest's XML, what runs or with ``inactive`` what the next start will use. Raises HostError."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from analyzer.errors import HostError
 from analyzer.host.domain_xml import InterfaceXml, for_update, interfaces, read_binding
+from analyzer.host.filter_users import read_filter_users
 from analyzer.host.guests import load_libvirt
 from analyzer.host.rules import kernel_rules
 from analyzer.model.addresses import parse_mac
@@ -136,39 +137,9 @@ class LibvirtWriter:
             return read_binding(str(binding.XMLDesc(0))).filterref[0]
 
     def filter_users(self, name: str) -> tuple[str, ...]:
-        """Name who refers to a filter: filters, and guests by what runs, by their definition, by a saved state.
-
-        libvirt itself lets a filter go that another filter or a guest that is off refers to: those then fail to start.
-        """
-        users = []
-        with self._asking("the list of nwfilters"):
-            documents = [(str(one.name()), str(one.XMLDesc(0))) for one in self._connection.listAllNWFilters(0)]
-        for other, document in documents:
-            if f"<filterref filter='{name}'" in document:
-                users.append(f"filter {other}")
-        with self._asking("the list of guests"):
-            domains = self._connection.listAllDomains()
-        for domain in domains:
-            users += self._uses(domain, name)
-        return tuple(users)
-
-    def _uses(self, domain: Any, name: str) -> Iterator[str]:  # noqa: ANN401 libvirt-python has no types
-        """Say in which ways a guest refers to a filter; in none where it went away meanwhile."""
-        try:
-            guest, documents = str(domain.name()), []
-            if domain.isActive():
-                documents.append(("running", str(domain.XMLDesc(0))))
-            if domain.isPersistent():
-                documents.append(("next start", str(domain.XMLDesc(self._libvirt.VIR_DOMAIN_XML_INACTIVE))))
-            if domain.hasManagedSaveImage(0):
-                documents.append(("saved state", str(domain.managedSaveGetXMLDesc(0))))
-        except self._libvirt.libvirtError as error:
-            if error.get_error_code() == self._libvirt.VIR_ERR_NO_DOMAIN:
-                return
-            raise HostError(f"libvirt: {error.get_error_message()}", f"a guest at {self.uri}", "try again") from error
-        for what, document in documents:
-            if any(one.filterref and one.filterref[0] == name for one in interfaces(document)):
-                yield f"guest {guest} ({what})"
+        """Name who refers to a filter: filters, and guests by what runs, by their definition, by a saved state."""
+        with self._asking("who refers to which nwfilter"):
+            return read_filter_users(self._libvirt, self._connection).get(name, ())
 
     def update_interface(self, guest: str, xml: str, *, live: bool) -> None:
         """Replace the card that has the MAC of ``xml``, in the running guest or in its definition."""

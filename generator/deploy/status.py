@@ -88,9 +88,10 @@ def card_statuses(
     """
     by_tap = {binding.tap: binding.filter for binding in bindings}
     no_rules_anywhere = not any(rules[tap].present for tap in by_tap if tap in rules)
-    statuses, told = [], []
+    statuses: list[CardStatus] = []
+    told: list[JournalRecord] = []
     for card in cards:
-        about = [record for record in records if _is_about(record, card)]
+        about = changes_of(card, records)
         told += about
         if about or card.filterref or card.inactive_filterref:
             status = _waiting(_status(card, about, by_tap, rules), about, clock)
@@ -111,14 +112,20 @@ def _waiting(status: CardStatus, about: Sequence[JournalRecord], clock: Clock | 
     return replace(status, pending=True, deadline=deadline.at, left_s=None if clock is None else deadline.left_s(clock))
 
 
-def _mac(card: GuestCard) -> str:
+def changes_of(card: GuestCard, records: Sequence[JournalRecord]) -> tuple[JournalRecord, ...]:
+    """Give the changes that are about a card, in their order."""
+    return tuple(record for record in records if _is_about(record, card))
+
+
+def card_mac(card: GuestCard) -> str:
+    """Give the card's MAC as a plan names it, empty where it has none."""
     return format_mac(card.identity.macs[0]) if card.identity.macs else ""
 
 
 def _is_about(record: JournalRecord, card: GuestCard) -> bool:
     """Say whether a change is the card's: it attaches the card, or redefines what the card refers to."""
     return record.plan.guest == card.identity.uuid and (
-        _mac(card) in _cards_of(record) or any(_redefines(record, name) for name in _referred(card))
+        card_mac(card) in _cards_of(record) or any(_redefines(record, name) for name in _referred(card))
     )
 
 
@@ -142,7 +149,7 @@ def _is_of(name: str, root: str) -> bool:
 def _cards_there(record: JournalRecord, cards: Sequence[GuestCard], told: Sequence[JournalRecord]) -> Iterator[bool]:
     """Say of the change, and of each card that it attaches, whether some card's status tells of it."""
     yield any(one is record for one in told)
-    present = {_mac(card) for card in cards if card.identity.uuid == record.plan.guest}
+    present = {card_mac(card) for card in cards if card.identity.uuid == record.plan.guest}
     yield from (mac in present for mac in _cards_of(record))
 
 
@@ -158,7 +165,7 @@ def _status(
     return CardStatus(
         guest=card.identity.name or "",
         uuid=card.identity.uuid or "",
-        mac=_mac(card),
+        mac=card_mac(card),
         tap=tap,
         intended=_intended(card, about),
         live=card.filterref[0] if card.running and card.filterref else None,
@@ -167,14 +174,14 @@ def _status(
         rules=None if known is None else len(known.rules) if known.present else 0,
         state=record.state if record else None,
         since=record.created if record else None,
-        has_remedy=any(_mac(card) in one.plan.bridge_cards for one in about),
+        has_remedy=any(card_mac(card) in one.plan.bridge_cards for one in about),
     )
 
 
 def _intended(card: GuestCard, about: Sequence[JournalRecord]) -> str | None:
     """Name the filter that the newest change with an attachment of the card attaches, else the one redefined."""
     steps = [step for record in about for step in record.plan.steps if isinstance(step, Attach)]
-    attached = [ref.filter for step in steps if step.mac == _mac(card) and (ref := read_filterref(step.after))]
+    attached = [ref.filter for step in steps if step.mac == card_mac(card) and (ref := read_filterref(step.after))]
     redefined = [name for record in about for name in _referred(card) if _redefines(record, name)]
     return next(iter((*attached, *redefined)), None)
 
@@ -202,7 +209,7 @@ def intended_filters(intended: str, about: Sequence[JournalRecord]) -> tuple[Def
 
 
 def _orphan(record: JournalRecord, cards: Sequence[GuestCard]) -> CardStatus:
-    present = {_mac(card) for card in cards if card.identity.uuid == record.plan.guest}
+    present = {card_mac(card) for card in cards if card.identity.uuid == record.plan.guest}
     gone = [mac for mac in _cards_of(record) if mac not in present]
     sentence = f"the guest or its card is gone; nwscan rollback {record.plan.guest} removes what is left"
     return CardStatus(

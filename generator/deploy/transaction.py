@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from generator.deploy.deadline import Deadline
 
-__all__ = ["Confirmation", "Undone", "WriterDoor", "apply", "require_uri", "rollback"]
+__all__ = ["Confirmation", "Undone", "WriterDoor", "apply", "require_as_planned", "require_uri", "rollback"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +49,7 @@ def apply(plan: Plan, door: WriterDoor, journal: Journal, confirmation: Confirma
     with journal.lock():
         require_uri(plan, door)
         others = journal.in_force(plan.guest)
-        _require_finished(others)
-        for step in plan.steps:
-            _require_unchanged(plan, step, door)
-        _require_both_sides(plan, door)
-        preconditions.require(plan, door)
+        require_as_planned(plan, door, others)
         record = journal.create(plan)
         if confirmation is not None:
             record = _awaited(record, journal, confirmation)
@@ -125,6 +121,15 @@ def require_uri(plan: Plan, door: WriterDoor) -> None:
         raise HostError(
             f"the change of {plan.name} belongs to the libvirt at {plan.uri}", door.uri, f"add --connect {plan.uri}"
         )
+
+
+def require_as_planned(plan: Plan, door: WriterDoor, others: Sequence[JournalRecord]) -> None:
+    """Raise HostError where the host is not as the plan found it; ``others`` are the guest's changes in force."""
+    _require_finished(others)
+    for step in plan.steps:
+        _require_unchanged(plan, step, door)
+    _require_both_sides(plan, door)
+    preconditions.require(plan, door)
 
 
 def _require_finished(records: Sequence[JournalRecord]) -> None:

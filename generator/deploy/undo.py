@@ -18,7 +18,7 @@ from generator.nwfilter.normalise import normalise
 from generator.nwfilter.xml import read_filter, read_filterref, with_filterref
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from generator.deploy.door import WriterDoor
     from generator.nwfilter.model import Filter
@@ -33,7 +33,7 @@ class Undone:
 
 
 def undo_record(
-    record: JournalRecord, door: WriterDoor, journal: Journal, why: str, others: Iterable[JournalRecord] = ()
+    record: JournalRecord, door: WriterDoor, journal: Journal, why: str, others: Sequence[JournalRecord] = ()
 ) -> Undone:
     """Undo what may have been done of one change, last step first, every step even when one fails.
 
@@ -44,8 +44,11 @@ def undo_record(
     covered = {
         (step.mac, step.live) for one in (record, *others) for step in one.plan.steps if isinstance(step, Attach)
     }
+    earlier = {name for one in others if one.path.name < record.path.name for name in one.plan.filters}
     for number in reversed(range(record.begun)):
         step = plan.steps[number]
+        if isinstance(step, DefineFilter) and step.before is None and step.name in earlier:
+            continue  # it was gone and was defined again: an earlier change made it, and removes it
         try:
             record = journal.undo(record, number)
         except HostError as error:  # a full disk must not keep a guest from being restored: begin is on disk already

@@ -5,22 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from analyzer.errors import HostError, InputError, RollbackIncompleteError
+from analyzer.errors import HostError, InputError, NwscanError, RollbackIncompleteError
 from analyzer.host.boot_clock import boot_clock
 from analyzer.host.guests import LibvirtReader
-from analyzer.host.rules import kernel_rules
 from generator.deploy import pending, transaction
 from generator.deploy.deadline import deadline_in
 from generator.deploy.journal import Journal, State
 from generator.deploy.libvirt_writer import LibvirtWriter
-from generator.deploy.status import CardStatus, card_statuses
+from nwscan.api.host_reading import read_host, statuses_of
 from nwscan.config import Settings
-from nwscan.watch.mark import is_waited_for
 from nwscan.watch.starting import start
 
 if TYPE_CHECKING:
     from generator.deploy.journal import JournalRecord
     from generator.deploy.plan import Plan
+    from generator.deploy.status import CardStatus
     from generator.deploy.transaction import Undone
 
 
@@ -123,18 +122,28 @@ def rollback(target: str, settings: Settings | None = None, why: str = "asked fo
 def rollback_all(settings: Settings | None = None) -> tuple[Undone, ...]:
     """Undo everything that nwscan did on this host, newest first.
 
-    Raises RollbackIncompleteError for a part of the journal that cannot be read, when all else is undone.
+    Raises RollbackIncompleteError for a guest that could not be restored, and for a part of the journal that cannot be
+    read, when all else is undone.
     """
     settings = settings or Settings()
     journal = Journal(settings.journal)
     reading = journal.read()
     guests = dict.fromkeys(record.plan.guest for record in reversed(reading.records) if record.is_in_force)
+    undone: list[Undone] = []
+    failures: list[NwscanError] = list(reading.errors)
     with LibvirtWriter(settings.uri) as door:
-        undone = tuple(undone for guest in guests for undone in transaction.rollback(guest, door, journal))
-    if reading.errors:
-        first = reading.errors[0]
-        raise RollbackIncompleteError(f"{len(undone)} undone, and {first.what}", first.where, first.hint)
-    return undone
+        for guest in guests:
+            try:
+                undone += transaction.rollback(guest, door, journal)
+            except RollbackIncompleteError as error:  # it must not keep the other guests from being restored
+                failures.append(error)
+    if failures:
+        raise RollbackIncompleteError(
+            f"{len(undone)} undone, and {'; '.join(dict.fromkeys(error.what for error in failures))}",
+            ", ".join(error.where for error in failures),
+            failures[0].hint,
+        )
+    return tuple(undone)
 
 
 def is_in_force(target: str | None, settings: Settings | None = None) -> bool:
@@ -148,18 +157,8 @@ def is_in_force(target: str | None, settings: Settings | None = None) -> bool:
 
 def status(settings: Settings | None = None) -> HostStatus:
     """Give what is intended and what is there, for every card that has a filter or a change in force."""
-    settings = settings or Settings()
-    reading = Journal(settings.journal).read()
-    records = [record for record in reversed(reading.records) if record.is_in_force]
-    with LibvirtReader(settings.uri) as libvirt:
-        cards, bindings, names = libvirt.cards(), libvirt.bindings(), libvirt.filter_names()
-        ours = {name for record in records for name in record.plan.filters if name in names}
-        texts = {name: libvirt.filter_xml(name) for name in ours}
-    taps = [card.identity.tap for card in cards if card.identity.tap and (card.filterref or records)]
-    rules = {tap: kernel_rules(tap) for tap in taps}
-    waited_for = {record.path for record in records if is_waited_for(settings.state.absolute(), record.path.absolute())}
-    statuses = card_statuses(cards, records, bindings, rules, names, texts, clock=boot_clock(), waited_for=waited_for)
-    return HostStatus(statuses, reading.errors)
+    host = read_host(settings or Settings())
+    return HostStatus(statuses_of(host), host.damaged)
 
 
 def _guest_uuid(target: str, journal: Journal, settings: Settings) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from analyzer.errors import HostError
 from analyzer.model.addresses import format_mac
 from generator.deploy.plan import Attach, DefineFilter, Plan, Step
+from generator.deploy.preconditions import filter_precondition, other_users, users_precondition
 from generator.nwfilter.normalise import normalise
 from generator.nwfilter.xml import read_filter, write_filter
 from generator.suggest.profiles import interface_xml
@@ -36,16 +37,40 @@ def make_plan(
     Raises HostError where a filter of our name is somebody else's.
     """
     identity = changes[0][0].identity
-    steps = [step for card, filters in changes for step in _card_steps(card, filters, libvirt)]
+    steps = tuple(step for card, filters in changes for step in _card_steps(card, filters, libvirt))
+    defined = [step for step in steps if isinstance(step, DefineFilter)]
+    names = tuple(step.name for step in defined)
+    all_users = libvirt.filter_users() if defined else {}
+    users = {name: other_users(identity.name or "", names, all_users.get(name, ())) for name in names}
     return Plan(
         schema="nwscan.plan/1",
         guest=identity.uuid or "",
         name=identity.name or "",
         uri=libvirt.uri,
-        steps=tuple(steps),
+        steps=steps,
         profile=profile,
         evidence=tuple(evidence),
+        preconditions=(
+            *(filter_precondition(name, text) for name, text in _below(defined, libvirt).items()),
+            *(users_precondition(name, others) for name, others in users.items()),
+        ),
+        users={name: others for name, others in users.items() if others},
     )
+
+
+def _below(defined: Sequence[DefineFilter], libvirt: LibvirtReader) -> dict[str, str | None]:
+    """Give the texts of the filters that those of the plan come to refer to and that are none of it."""
+    present, own = set(libvirt.filter_names()), {step.name for step in defined}
+    found: dict[str, str | None] = {}
+    todo = [ref.filter for step in defined for ref in read_filter(step.after).filter.references]
+    while todo:
+        name = todo.pop()
+        if name in found or name in own:
+            continue
+        found[name] = libvirt.filter_xml(name) if name in present else None
+        text = found[name]
+        todo += [ref.filter for ref in read_filter(text).filter.references] if text else []
+    return found
 
 
 def _card_steps(card: GuestCard, filters: FilterSet, libvirt: LibvirtReader) -> Iterator[Step]:

@@ -18,7 +18,7 @@ from generator.suggest.suggestion import Suggestion, filters_to_predict, interfa
 from generator.suggest.suggestion import suggest as suggest_filter
 from nwscan import kept
 from nwscan.api.bridge_looks import BridgeLooks
-from nwscan.api.identify import cards_of
+from nwscan.api.identify import all_cards, cards_of
 from nwscan.api.measure import CaptureOptions, Unwatched, Watcher, analyze, open_inputs
 from nwscan.api.planning import make_plan, read_library
 from nwscan.api.prove import attached, capture_metered, changed_at_ns
@@ -109,19 +109,55 @@ def suggest(
     if wish.addresses and len(cards) > 1:
         names = ", ".join(f"{card.identity.name}:{card.identity.card}" for card in cards)
         raise UsageError("the addresses of which card are these?", f"--ip for {names}", "name one card")
+    (proposals,) = _for_guests(cards, options, wish, settings, watcher)
+    return proposals
+
+
+def suggest_all(
+    options: CaptureOptions | None = None,
+    *,
+    wish: Wish = _MAC,
+    settings: Settings | None = None,
+    watcher: Watcher | None = None,
+) -> tuple[Proposals, ...]:
+    """Propose a filter for each card with a tap of every guest that runs, all measured in one window.
+
+    Raises UsageError for addresses in the wish: they are of one card.
+    """
+    settings = settings or Settings()
+    if wish.addresses:
+        raise UsageError("the addresses of which card are these?", "--ip with --all", "name one card")
+    cards = all_cards(settings, running=True)
+    if not cards:
+        raise HostError("no guest runs with a tap", settings.uri, "see nwscan list")
+    return _for_guests(cards, options, wish, settings, watcher)
+
+
+def _for_guests(
+    cards: Sequence[GuestCard],
+    options: CaptureOptions | None,
+    wish: Wish,
+    settings: Settings,
+    watcher: Watcher | None,
+) -> tuple[Proposals, ...]:
+    """Give the proposals, a guest each, in the order of the cards."""
     looking = BridgeLooks([card.identity for card in cards], watcher or Unwatched())
-    windows = _windows(cards, options or CaptureOptions(), settings, looking)
+    windows = _windows(tuple(cards), options or CaptureOptions(), settings, looking)
     looking.look()
+    found = []
     with LibvirtReader(settings.uri) as libvirt:
         library, everybody = read_library(libvirt), [card.identity for card in libvirt.cards()]
         seen = [looking.seen(card, window.report, everybody) for card, window in zip(cards, windows, strict=True)]
-        proposals = tuple(
+        proposed = [
             _propose(card, window, library, wish, observation)
             for card, window, observation in zip(cards, windows, seen, strict=True)
-        )
-        changes = [(one.card, one.suggestion.filter_set) for one in proposals if one.card is not None]
-        plan = make_plan(changes, libvirt, profile=wish.profile, evidence=_evidence(proposals))
-    return Proposals(proposals, plan)
+        ]
+        for uuid in dict.fromkeys(card.identity.uuid for card in cards):
+            mine = tuple(one for one in proposed if one.card is not None and one.card.identity.uuid == uuid)
+            changes = [(one.card, one.suggestion.filter_set) for one in mine if one.card is not None]
+            plan = make_plan(changes, libvirt, profile=wish.profile, evidence=_evidence(mine))
+            found.append(Proposals(mine, plan))
+    return tuple(found)
 
 
 def suggest_from_file(

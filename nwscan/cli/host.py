@@ -38,13 +38,22 @@ def list_taps(context: click.Context, shape: str) -> None:
         print_taps(rows)
 
 
-@click.command(epilog="Example: nwscan status")
+@click.command(epilog="Example: nwscan status --repair --yes")
+@click.option("--repair", is_flag=True, help="Put right what is not as intended; nwscan rollback undoes that, too.")
+@click.option("--yes", is_flag=True, help="Do not ask before repairing.")
 @output_format("table", "json")
 @click.pass_context
-def status(context: click.Context, shape: str) -> int:
-    """Compare what is intended with what libvirt and the kernel have. Exit code 1: something is not as intended."""
+def status(context: click.Context, repair: bool, yes: bool, shape: str) -> int:
+    """Compare what is intended with what libvirt and the kernel have. Exit code 1: something is not as intended.
+
+    With --repair: shows what it would do, does it, and compares again.
+    """
     from nwscan.api import change
 
+    if repair:
+        from nwscan.cli.repairing import repair_host
+
+        repair_host(settings_of(context), yes=yes, stderr=shape == "json")
     found = change.status(settings_of(context))
     if shape == "json":
         damaged = [{"what": one.what, "where": one.where, "hint": one.hint} for one in found.damaged]

@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "replay": ("nwscan.cli.replay", "replay", "Say what a filter would have done to a capture."),
     "filters": ("nwscan.cli.filters", "filters", "Show the nwfilters of the host, or one of them in full."),
     "suggest": ("nwscan.cli.suggest", "suggest", "Generate a filter for a guest, with evidence; --apply puts it in."),
+    "apply": ("nwscan.cli.plans", "apply", "Carry out a reviewed plan, of one guest or of several."),
     "verify": ("nwscan.cli.prove", "verify", "Measure again and judge: offered, delivered, before, after."),
     "confirm": ("nwscan.cli.confirming", "confirm", "Keep what was applied to a guest and waits for it."),
     "rollback": ("nwscan.cli.undoing", "rollback", "Undo what was applied to a guest."),

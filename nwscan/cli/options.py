@@ -65,6 +65,17 @@ def confirm_within(command: Command) -> Command:
     )(command)
 
 
+def migration_targets(command: Command) -> Command:
+    """Add ``--migration-target URI``; the command gets ``targets``."""
+    return click.option(
+        "--migration-target",
+        "targets",
+        multiple=True,
+        metavar="URI",
+        help="Ask this libvirt, too, which filters it lacks; no other host is ever asked.",
+    )(command)
+
+
 def output_format(*formats: str) -> Callable[[Command], Command]:
     """Add ``--format table|json|csv`` and ``--json``; the command gets ``shape``."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -17,6 +17,7 @@ from nwscan.cli.options import (
     confirm_within,
     identity_from,
     macs_from,
+    migration_targets,
     output_format,
     settings_of,
     typed,
@@ -28,7 +29,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from analyzer.model.identity import GuestIdentity
+    from nwscan.api.measure import CaptureOptions
     from nwscan.api.suggesting import Proposal, Proposals, Wish
+    from nwscan.cli.applying import Keeping
+    from nwscan.config import Settings
 
 EXIT_REFUSED: Final = 1
 
@@ -53,6 +57,14 @@ EXIT_REFUSED: Final = 1
     "--xml", "folder", type=click.Path(path_type=Path), metavar="DIR", help="Write the filters there, for virsh."
 )
 @click.option("-o", "output", type=click.Path(path_type=Path), metavar="PLAN.json", help="Write the plan to a file.")
+@click.option("--all", "everything", is_flag=True, help="For every guest that runs, measured at once.")
+@click.option(
+    "--remedy",
+    type=click.Choice(["flood_off", "static_entry"]),
+    help="Change the bridge instead of a filter; see docs/bridge-remedies.md.",
+)
+@click.option("--hook", "with_hook", is_flag=True, help="With --remedy: have libvirt do it again at each start.")
+@migration_targets
 @click.option("--apply", "apply_it", is_flag=True, help="Put the filter in, measure again, and judge.")
 @confirm_within
 @click.option("--yes", is_flag=True, help="Do not ask; keep what proves effective.")
@@ -72,6 +84,10 @@ def suggest(
     keep: tuple[str, ...],
     folder: Path | None,
     output: Path | None,
+    everything: bool,
+    remedy: str | None,
+    with_hook: bool,
+    targets: tuple[str, ...],
     apply_it: bool,
     confirm_within_s: float,
     yes: bool,
@@ -93,33 +109,83 @@ def suggest(
         identity = identity_from(macs, ips if macs else ())
         virsh_uri = (context.obj or {}).get("connect")  # libvirt is not asked: only what was said counts
         return _from_file(source, identity, wish, captured_on, folder, shape, virsh_uri, apply_it=apply_it)
-    if guest is None:
-        raise UsageError("for whom?", hint="name a guest, or a capture file with --from")
-    if macs:
-        raise UsageError("libvirt knows the guest's MAC", "--mac", "count further ones as its own with --also-mac")
+    _check_usage(guest, macs, folder, remedy, everything=everything, with_hook=with_hook)
     if apply_it and not yes and not sys.stdin.isatty():
         raise UsageError("off a terminal nobody can be asked", "--apply", "add --yes")
     check_output(output)
-    from nwscan.api import measure, suggesting
-    from nwscan.render.progress import capture_progress
+    from nwscan.api import measure
+    from nwscan.cli import suggest_whole
+    from nwscan.cli.applying import Keeping
 
     settings, began_ns = settings_of(context), time.time_ns()
     options = measure.CaptureOptions(duration_s)
-    with capture_progress(guest, duration_s) as watcher:
+    keeping = Keeping(confirm_within_s, yes=yes, shape=shape)
+    go_on: dict[str, Any] = {"output": output, "targets": targets, "apply_it": apply_it, "force": force}
+    if guest is None:
+        return suggest_whole.suggest_all(options, wish, settings, keeping, **go_on)
+    if remedy is not None:
+        own = macs_from(also, "--also-mac")
+        return suggest_whole.suggest_remedy(
+            guest, remedy, options, settings, keeping, also=own, with_hook=with_hook, **go_on
+        )
+    return _for_guest(guest, wish, options, settings, keeping, began_ns, folder=folder, **go_on)
+
+
+def _for_guest(
+    guest: str,
+    wish: Wish,
+    options: CaptureOptions,
+    settings: Settings,
+    keeping: Keeping,
+    began_ns: int,
+    *,
+    folder: Path | None,
+    output: Path | None,
+    targets: tuple[str, ...],
+    apply_it: bool,
+    force: bool,
+) -> int:
+    from nwscan.api import suggesting
+    from nwscan.cli.applying import apply_proposals
+    from nwscan.cli.plans import show_blast_radius
+    from nwscan.render.progress import capture_progress
+
+    shape = keeping.shape
+    with capture_progress(guest, options.duration_s) as watcher:
         proposals = suggesting.suggest(guest, options, wish=wish, settings=settings, watcher=watcher)
     _tell_of_kept(proposals.proposals, began_ns)
-    _show(proposals.proposals, shape, settings.virsh_uri, show_xml=not apply_it)
+    show(proposals.proposals, shape, settings.virsh_uri, show_xml=not apply_it)
     _write(proposals, folder, output)
-    if _is_refused(proposals.proposals, force=force):
+    if is_refused(proposals.proposals, force=force):
         return EXIT_REFUSED
+    if proposals.plan.steps and shape == "table" and (apply_it or output is not None):
+        show_blast_radius([proposals.plan], settings, targets, shape)
     if not apply_it:
         _next_step(proposals, shape)
         return 0
-    if not yes:
+    if not keeping.yes:
         _ask_about_shared(guest, proposals.proposals)
-    from nwscan.cli.applying import Keeping, apply_proposals
+    return apply_proposals(guest, proposals, options, settings, keeping)
 
-    return apply_proposals(guest, proposals, options, settings, Keeping(confirm_within_s, yes=yes, shape=shape))
+
+def _check_usage(
+    guest: str | None,
+    macs: tuple[str, ...],
+    folder: Path | None,
+    remedy: str | None,
+    *,
+    everything: bool,
+    with_hook: bool,
+) -> None:
+    """Raise UsageError for options that do not go together."""
+    if (guest is None) is not everything:
+        raise UsageError("for whom?", hint="name a guest, or a capture file with --from, or give --all")
+    if with_hook and remedy is None:
+        raise UsageError("the hook does a bridge remedy again", "--hook", "add --remedy flood_off")
+    if remedy is not None and (everything or folder is not None):
+        raise UsageError("a bridge remedy is for one guest and has no XML", "--remedy", "leave --all and --xml out")
+    if macs:
+        raise UsageError("libvirt knows the guest's MAC", "--mac", "count further ones as its own with --also-mac")
 
 
 def _from_file(
@@ -145,10 +211,10 @@ def _from_file(
         )
     with file_progress(source) as watcher:
         proposal = suggest_from_file(source, identity, wish=wish, captured_on=captured_on, watcher=watcher)
-    _show([proposal], shape, virsh_uri)
+    show([proposal], shape, virsh_uri)
     if folder is not None:
         write_filters(folder, proposal)
-    return EXIT_REFUSED if _is_refused([proposal], force=False) else 0
+    return EXIT_REFUSED if is_refused([proposal], force=False) else 0
 
 
 def _tell_of_kept(proposals: Sequence[Proposal], began_ns: int) -> None:
@@ -160,7 +226,8 @@ def _tell_of_kept(proposals: Sequence[Proposal], began_ns: int) -> None:
             click.echo(f"from the window kept {age_s:.0f} s ago: {visible(str(one.before.path))}", err=True)
 
 
-def _show(proposals: Sequence[Proposal], shape: str, virsh_uri: str | None, *, show_xml: bool = True) -> None:
+def show(proposals: Sequence[Proposal], shape: str, virsh_uri: str | None, *, show_xml: bool = True) -> None:
+    """Print proposals."""
     if shape == "json":
         import json
 
@@ -187,7 +254,8 @@ def _write(proposals: Proposals, folder: Path | None, output: Path | None) -> No
         write_private(output, encode(proposals.plan))
 
 
-def _is_refused(proposals: Sequence[Proposal], *, force: bool) -> bool:
+def is_refused(proposals: Sequence[Proposal], *, force: bool) -> bool:
+    """Say whether something stands against one of the proposals that is not overruled."""
     refusals = [refusal for one in proposals for refusal in one.suggestion.refusals]
     return any(not (force and refusal.can_force) for refusal in refusals)
 

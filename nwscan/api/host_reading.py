@@ -1,0 +1,91 @@
+"""All that ``status`` and ``status --repair`` judge by, read once: libvirt, the kernel, the bridges, the journal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from analyzer.host.boot_clock import boot_clock
+from analyzer.host.guests import LibvirtReader
+from analyzer.host.rules import kernel_rules
+from analyzer.model.addresses import parse_mac
+from generator.deploy.bridge_writer import BridgeWriter
+from generator.deploy.drift import BridgeLooks
+from generator.deploy.hook import hook_name
+from generator.deploy.journal import Journal
+from generator.deploy.plan import InstallHook, SetFdbEntry, SetPortFlag
+from generator.deploy.status import CardStatus, card_statuses
+from nwscan.watch.mark import is_waited_for
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from analyzer.errors import InputError
+    from analyzer.host.boot_clock import Clock
+    from analyzer.host.guests import Binding, GuestCard
+    from analyzer.host.rules import KernelRules
+    from generator.deploy.door import BridgeDoor
+    from generator.deploy.journal import JournalRecord
+    from nwscan.config import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class HostReading:
+    """The host as it is now: the changes in force (``records``, newest first), the texts of the filters of theirs."""
+
+    cards: tuple[GuestCard, ...]
+    records: tuple[JournalRecord, ...]
+    damaged: tuple[InputError, ...]
+    bindings: tuple[Binding, ...]
+    rules: Mapping[str, KernelRules]
+    names: tuple[str, ...]
+    texts: Mapping[str, str]
+    bridges: BridgeLooks
+    clock: Clock
+    waited_for: frozenset[Path]
+    """The changes for which a process waits, by their journal's file."""
+
+
+def read_host(settings: Settings) -> HostReading:
+    """Read it. Raises HostError where libvirt does not answer or the kernel cannot be asked."""
+    reading = Journal(settings.journal).read()
+    records = tuple(record for record in reversed(reading.records) if record.is_in_force)
+    with LibvirtReader(settings.uri) as libvirt:
+        cards, bindings, names = tuple(libvirt.cards()), libvirt.bindings(), libvirt.filter_names()
+        ours = {name for record in records for name in record.plan.filters if name in names}
+        texts = {name: libvirt.filter_xml(name) for name in ours}
+    taps = [card.identity.tap for card in cards if card.identity.tap and (card.filterref or records)]
+    rules = {tap: kernel_rules(tap) for tap in taps}
+    looks = bridge_looks(records, [card.identity.tap for card in cards], BridgeWriter())
+    state = settings.state.absolute()
+    waited_for = frozenset(record.path for record in records if is_waited_for(state, record.path.absolute()))
+    return HostReading(cards, records, reading.errors, bindings, rules, names, texts, looks, boot_clock(), waited_for)
+
+
+def statuses_of(host: HostReading) -> tuple[CardStatus, ...]:
+    """Compare what is intended with what was read."""
+    return card_statuses(
+        host.cards,
+        host.records,
+        host.bindings,
+        host.rules,
+        host.names,
+        host.texts,
+        bridges=host.bridges,
+        clock=host.clock,
+        waited_for=host.waited_for,
+    )
+
+
+def bridge_looks(records: Sequence[JournalRecord], taps: Sequence[str | None], door: BridgeDoor) -> BridgeLooks:
+    """Look at what the changes in force did to bridges, and at the guests' taps of today; at nothing without such."""
+    steps = [(record.plan.guest, step) for record in records for step in record.plan.steps]
+    on_bridge = [step for _, step in steps if isinstance(step, SetPortFlag | SetFdbEntry)]
+    hooks = [hook_name(guest, step.card) for guest, step in steps if isinstance(step, InstallHook)]
+    names = dict.fromkeys([*(step.port for step in on_bridge), *(tap for tap in taps if tap)] if on_bridge else ())
+    ports = {name: port for name in names if (port := door.port(name)) is not None}
+    wanted = {(step.bridge, parse_mac(step.mac)) for step in on_bridge if isinstance(step, SetFdbEntry)}
+    entries = {key: entry for key in wanted if (entry := door.entry(*key)) is not None}
+    texts = {name: text for name in hooks if (text := door.hook(name)) is not None}
+    return BridgeLooks(ports, entries, texts)
