@@ -39,7 +39,7 @@ tap=$(printf '%s\\n' "$xml" | awk -v quote="'" '
   /^      <target dev=/ {{ split($0, part, quote); tap = part[2] }}
   /^    <\\/interface>/ {{ if (mine && tap != "") {{ print tap; exit }} }}')
 case "$tap" in ''|-*|*[!A-Za-z0-9_.@+=-]*) exit 0 ;; esac
-[ "$(basename "$(readlink "/sys/class/net/$tap/master")")" = {bridge} ] || exit 0
+case $(ip -o link show dev "$tap" 2>/dev/null) in *' master '{bridge}' '*) ;; *) exit 0 ;; esac
 {{
 {commands}
 }} </dev/null >/dev/null 2>&1 || logger -t nwscan "could not stop the flooding to $tap of guest {guest}"
