@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from analyzer.causes.explanation import explain
-from analyzer.causes.remedies import flood_off
+from analyzer.causes.remedies import flood_off_for
 from analyzer.host.bridge_words import entry_words, flood_words, typed_words
 from analyzer.model.addresses import format_mac, parse_mac
 from generator.deploy.door import EntryLook, PortLook
@@ -56,21 +56,21 @@ def seen_of(**bridge: object) -> Observation:
 
 def test_the_steps_run_the_commands_that_are_shown(door: BridgeDoor) -> None:
     seen = seen_of()
-    steps = remedy_steps(flood_off(seen), seen, door)
+    steps = remedy_steps(flood_off_for(seen), seen, door)
     words = []
     for step in steps:
         if isinstance(step, SetFdbEntry):
             words.append(entry_words(parse_mac(step.mac), step.port, step.after))
         elif isinstance(step, SetPortFlag):
             words.append(flood_words(step.port, is_on=step.after))
-    assert tuple(map(typed_words, words)) == flood_off(seen).commands
+    assert tuple(map(typed_words, words)) == flood_off_for(seen).commands
     assert [type(step) for step in steps] == [SetFdbEntry, SetPortFlag]
     assert steps[0] == SetFdbEntry(format_mac(OWN), TAP, 3, "br0", format_mac(OWN), "dynamic")
 
 
 def test_further_macs_of_the_guest_get_an_entry_and_stand_in_the_hook(door: BridgeDoor) -> None:
     seen = seen_of()
-    hook, own, nested, flag = remedy_steps(flood_off(seen), seen, door, also_macs=(NESTED, OWN), with_hook=True)
+    hook, own, nested, flag = remedy_steps(flood_off_for(seen), seen, door, also_macs=(NESTED, OWN), with_hook=True)
     assert isinstance(hook, InstallHook)
     assert hook.macs == (format_mac(OWN), format_mac(NESTED))
     assert isinstance(own, SetFdbEntry)
@@ -90,15 +90,15 @@ def test_a_silent_destination_gets_its_entry_at_its_own_port(door: BridgeDoor) -
 
 def test_what_the_bridge_does_not_flood_stays(door: BridgeDoor) -> None:
     mirrored = observe(metered_foreign=0)
-    told = predict(flood_off(mirrored), explain(mirrored))
+    told = predict(flood_off_for(mirrored), explain(mirrored))
     assert (told.removed, told.stay + told.unknown) == (0, 200)
-    flooded = predict(flood_off(observe()), explain(observe()))
+    flooded = predict(flood_off_for(observe()), explain(observe()))
     assert (flooded.removed, flooded.stay, flooded.unknown) == (200, 0, 0)
-    assert remedy_steps(flood_off(mirrored), mirrored, door)
+    assert remedy_steps(flood_off_for(mirrored), mirrored, door)
 
 
 def reasons(seen: Observation, *, with_hook: bool = False, version: str = "9.0.0") -> list[str]:
-    found = obstacles(flood_off(seen), seen, with_hook=with_hook, libvirt_version=version)
+    found = obstacles(flood_off_for(seen), seen, with_hook=with_hook, libvirt_version=version)
     return [one.reason for one in found]
 
 
