@@ -103,7 +103,7 @@ def interface(mac: str, tap: str) -> str:
 def start(door: BridgeWriter, tmp_path: Path, xml: str, what: str = "started") -> None:
     """Do what libvirt does when the guest has started; a hook that fails would end the guest."""
     door.write_hook(NAME, TEXT)
-    words = [tmp_path / "hooks" / "qemu.d" / NAME, "vm1", what, "begin", "-"]
+    words: list[str | Path] = [tmp_path / "hooks" / "qemu.d" / NAME, "vm1", what, "begin", "-"]
     done = subprocess.run(words, input=xml, text=True, capture_output=True, check=False, timeout=30)
     assert (done.returncode, done.stdout) == (0, "")
     door.remove_hook(NAME)
