@@ -5,7 +5,7 @@ SECONDS := 900
 CODE := analyzer generator nwscan
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick lint lab lab-shell bench fuzz docs notebooks clean
+.PHONY: help setup demo test quick lint lab lab-shell bench evaluator fuzz docs notebooks clean
 
 help:  ## list the doors
 	@echo "make DOOR, where DOOR is one of:"
@@ -38,6 +38,9 @@ lab-shell: setup  ## a shell inside a lab, to look around
 
 bench: setup  ## the benchmarks, beside the tools people use
 	@for script in $(sort $(wildcard benchmarks/*.py)); do echo "== $$script"; $(PYTHON) $$script || exit 1; done
+
+evaluator: setup  ## the evaluator against libvirt and the kernel, ten times what the tests try
+	@NWSCAN_LIBVIRT_TIMES=10 $(PYTEST) tests/lab/test_evaluator_libvirt.py -o log_cli=true --log-cli-level=INFO
 
 fuzz: setup  ## hostile octets for each reader and the decoder, SECONDS=900 each
 	@for target in frames packed pcap pcapng; do echo "== $$target"; \

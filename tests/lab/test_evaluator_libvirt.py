@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import seed as fixed_seed
 from hypothesis import strategies as st
 
 from analyzer.classify.decode import decode
@@ -19,9 +20,9 @@ from generator.evaluate.matcher import Matcher
 from generator.evaluate.program import instantiate
 from generator.evaluate.tree_lint import lint_tree
 from generator.nwfilter.lint import lint_filter
-from generator.nwfilter.model import Effect, Filter, Match, Rule
+from generator.nwfilter.model import Action, Effect, Filter, Match, Rule, RuleDirection
 from generator.nwfilter.normalise import normalise
-from tests.lab.bound_tap import BoundTap, expected_counts, since
+from tests.lab.bound_tap import END, ROOT, ROOT_UUID, BoundTap, command_places, expected_counts, since
 from tests.nwfilter_values import VARIABLES, frame, trees
 from tests.raw_frames import raw_frames
 
@@ -34,8 +35,12 @@ FRAMES_PER_TREE = 200
 TIMES = int(os.environ.get("NWSCAN_LIBVIRT_TIMES", "1"))
 """How many times as much as CI tries."""
 
-FILTERS, FRAMES = 140 * TIMES, 14_000 * TIMES
-TREES = 130 * TIMES
+FILTERS, FRAMES = 200 * TIMES, 20_000 * TIMES
+TREES = 140 * TIMES
+"""A fifth of them cannot be installed; that libvirt refuses these is part of the comparison."""
+
+SEED = int(os.environ.get("NWSCAN_LIBVIRT_SEED", "0"))
+_TOLD_EVERY = 25
 
 
 @dataclass(slots=True)
@@ -47,6 +52,8 @@ class Totals:
     frames: int = 0
     fails: int = 0
     rejected: int = 0
+    untold: int = 0
+    """Frames of which the kernel tells no rule (see rule_trace.py): fate and totals are compared all the same."""
 
 
 @pytest.fixture
@@ -92,7 +99,7 @@ def _spaced(match: Match) -> Match:
     return replace(match, attributes=tuple((name, text.translate(spaces)) for name, text in match.attributes))
 
 
-# Fate is compared frame by frame; rules by what each has counted over the frames of a tree.
+# Fate and deciding rule are compared frame by frame; then what each rule has counted over the frames of a tree.
 def compare(tap: BoundTap, tree: tuple[Filter, dict[str, Filter]], random: Random, totals: Totals) -> None:
     root, children = tap.named(*tree)
     library = {name: defined(tap, each, totals) for name, each in children.items()}
@@ -109,28 +116,34 @@ def compare(tap: BoundTap, tree: tuple[Filter, dict[str, Filter]], random: Rando
     frames = [frame(random, number) for number in range(FRAMES_PER_TREE)]
     to_guest = [random.random() < 0.6 for _ in frames]
     before = tap.chain_counts()  # not zero where the filter is the one before again: then libvirt keeps its rules
-    passed = tap.send(frames, to_guest)
+    fates = tap.send_traced(frames, to_guest)
     counted = since(before, tap.chain_counts())
     verdicts = matcher.run(decode(raw_frames(frames)), np.array(to_guest))
-    wrong = [
-        (frames[i].hex(), to_guest[i], Verdict(verdicts.verdict[i]).name)
-        for i in range(FRAMES_PER_TREE)
-        if verdicts.verdict[i] == Verdict.UNKNOWN or (verdicts.verdict[i] == Verdict.ACCEPT) != passed[i]
+    places = command_places(program)
+    pairs = zip(verdicts.verdict.tolist(), verdicts.rule.tolist(), strict=True)
+    told = [(Verdict(verdict), END if rule < 0 else places[rule]) for verdict, rule in pairs]
+    fate = [Verdict.ACCEPT if passed else Verdict.DROP for passed in fates.passed]
+    seen = [
+        (passed, expected[1] if rule is None else rule)
+        for passed, rule, expected in zip(fate, fates.decided, told, strict=True)
     ]
+    wrong = [(frames[i].hex(), to_guest[i], told[i], seen[i]) for i in range(FRAMES_PER_TREE) if told[i] != seen[i]]
     assert not wrong, wrong[:3]
     assert expected_counts(program, matcher.hits[:, 0].tolist()) == counted
     totals.filters += 1 + len(library)
     totals.trees += 1
     totals.frames += FRAMES_PER_TREE
+    totals.untold += fates.untold
+    assert not [frames[i].hex() for i in range(FRAMES_PER_TREE) if fates.decided[i] is None and not is_ipv6(frames[i])]
 
 
 def test_fate_and_counters_equal_those_of_filters_through_libvirt(tap: BoundTap) -> None:
-    totals = Totals()
+    totals, log = Totals(), logging.getLogger(__name__)
 
+    @fixed_seed(SEED)
     @settings(
         max_examples=TREES,
         deadline=None,
-        derandomize=True,
         database=None,
         suppress_health_check=list(HealthCheck),
         phases=[Phase.generate],
@@ -138,8 +151,37 @@ def test_fate_and_counters_equal_those_of_filters_through_libvirt(tap: BoundTap)
     @given(tree=trees(), seed=st.integers(0, 2**32))
     def compared(tree: tuple[Filter, dict[str, Filter]], seed: int) -> None:
         compare(tap, tree, Random(seed), totals)  # noqa: S311 - test frames
+        if totals.trees % _TOLD_EVERY == 0:
+            log.info("compared so far: %s", totals)
 
     compared()
-    logging.getLogger(__name__).info("compared: %s", totals)
+    log.info("compared: %s", totals)
     assert totals.filters >= FILTERS, totals
     assert totals.frames >= FRAMES, totals
+    assert totals.untold < totals.frames / 1000, totals
+
+
+def is_ipv6(octets: bytes) -> bool:
+    """Say whether a frame holds IPv6, tags or not."""
+    at = 12
+    while octets[at : at + 2] in (b"\x81\0", b"\x88\xa8", b"\x91\0"):
+        at += 4
+    return octets[at : at + 2] == b"\x86\xdd"
+
+
+def test_what_the_bridge_itself_drops_meets_no_rule(tap: BoundTap) -> None:
+    """Frames from group addresses, and those to the link-local groups that no bridge forwards (IEEE 802.1Q, 8.6.3)."""
+    counting = Rule(Action.CONTINUE, RuleDirection.INOUT, 500, Match("mac"))
+    assert tap.define(Filter(ROOT, uuid=ROOT_UUID, entries=(counting,))) is None
+    own, far = "520000000001", "020000000005"
+    heads = [f"{own}01005e000005", f"{own}ffffffffffff", f"ffffffffffff{far[:1]}3{far[2:]}"]
+    heads += [f"0180c20000{last:02x}{far}" for last in range(1, 16)]
+    frames = [bytes.fromhex(f"{head}88b5") + bytes(46) + i.to_bytes(4) for i, head in enumerate(heads)]
+    for inwards in (True, False):
+        fates = tap.send_traced(frames, [inwards] * len(frames))
+        assert fates.passed == [False] * len(frames)
+        assert fates.untold == len(frames)
+    assert {count for counts in tap.chain_counts().values() for count in counts} == {0}
+    passing = bytes.fromhex(f"{own}{far}88b5") + bytes(50)
+    assert tap.send_traced([passing], [True]).passed == [True]
+    assert sorted(count for counts in tap.chain_counts().values() for count in counts) == [0, 1]

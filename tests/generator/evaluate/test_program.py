@@ -169,3 +169,24 @@ def test_a_last_rule_for_all_that_comes_in_closes_a_sub_chain() -> None:
     assert lint_tree(Filter("r", entries=(FilterRef("c"),)), {"c": child}, {}) == ()
     other = replace(child, entries=(*rules[:1], rule(Action.DROP, 2, "arp")))
     assert len(lint_tree(Filter("r", entries=(FilterRef("c"),)), {"c": other}, {})) > 0
+
+
+@pytest.mark.parametrize(
+    ("entry", "variables", "words"),
+    [
+        (rule(Action.DROP, 1, "ip", dstipaddr="$IP"), {}, "lacks variables: IP"),
+        (rule(Action.DROP, 1, "ip", dstipaddr="$IP[2]"), {"IP": ["10.0.0.1"]}, "lacks variables: IP[2]"),
+        (
+            rule(Action.DROP, 1, "ip", dstipaddr="$A", srcipaddr="$B"),
+            {"A": ["10.0.0.1", "10.0.0.2"], "B": ["10.0.0.1"]},
+            "differ in length: B has 1, A has 2",
+        ),
+    ],
+)
+def test_parameters_that_are_missing_or_lists_of_unequal_length_are_found(
+    entry: Rule, variables: dict[str, list[str]], words: str
+) -> None:
+    child = Filter("c", chain="ipv4-x", priority=-900, entries=(entry, rule(Action.RETURN, 2)))
+    found = lint_tree(Filter("r", entries=(FilterRef("c"),)), {"c": child}, variables)
+    assert [each.effect for each in found] == [Effect.FAILS]
+    assert words in found[0].what
