@@ -82,8 +82,10 @@ def parse(text: str) -> Condition:
 
 
 def exit_code(condition: Condition | None, reports: Iterable[Report]) -> int:
-    """Give 1 where the condition holds for any report, 7 where a report does not know the figure, else 0."""
-    answers = [] if condition is None else [condition.holds(report) for report in reports]
+    """Give 1 where the condition holds for a report, 7 where one does not know the figure or none is there, else 0."""
+    if condition is None:
+        return 0
+    answers = [condition.holds(report) for report in reports]
     if any(answers):
         return EXIT_NO
-    return EXIT_INCONCLUSIVE if None in answers else 0
+    return EXIT_INCONCLUSIVE if None in answers or not answers else 0

@@ -82,8 +82,17 @@ def report(
     if parquet is not None:
         _write_dataset(found.reports, parquet, host)
     if shape != "table" or (export, html, parquet) == (None, None, None):
-        show(cards, shape)
+        _show(cards, shape)
     return fail_on.exit_code(condition, cards)
+
+
+def _show(cards: Sequence[Report], shape: str) -> None:
+    """Print the cards; in front of several, who suffers most."""
+    if shape == "table" and len(cards) > 1:
+        from nwscan.render.report import print_overview
+
+        print_overview(cards)
+    show(cards, shape)
 
 
 def _write_page(cards: Sequence[Report], found: Documents, path: Path) -> None:

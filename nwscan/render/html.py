@@ -61,7 +61,7 @@ def html_page(
     return template.render(
         title=", ".join(dict.fromkeys(section.headline.split(":")[0] for section in sections[:1])) or "nothing",
         sections=sections,
-        overview=overview(named) if len(named) > 1 else None,
+        overview=overview(reports) if len(reports) > 1 else None,
         style=Markup(style),  # noqa: S704 - our own file
         policy=f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
         svg=lambda chart, width: Markup(chart.picture.svg(width, chart.name + "-" + chart.picture.name)),  # noqa: S704

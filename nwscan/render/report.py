@@ -14,7 +14,7 @@ from nwscan.render.console import console, headline, remark, table
 from nwscan.render.text import count, percent, short
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from rich.table import Table
 
@@ -41,6 +41,34 @@ def report_headline(report: Report) -> str:
         frames, bits = foreign_frames / duration_s, foreign_octets * 8 / duration_s
         rate = f": {short(frames, 'frames/s')}, {short(bits, 'bit/s')}"
     return f"{who} sees {percent(share)} traffic that is not its own{rate}"
+
+
+OVERVIEW_TITLE: Final = "Guests, the one with most foreign frames a second first"
+OVERVIEW_COLUMNS: Final = ("foreign share", "foreign rate", "frames seen", "lost")
+"""What stands behind the guest's name."""
+
+
+def overview_rows(reports: Iterable[Report]) -> Iterator[tuple[str, ...]]:
+    """Give a row a card, who suffers most being first."""
+
+    def foreign_fps(report: Report) -> float:
+        return report.class_counts[FrameClass.FOREIGN_UNICAST][0] / (report.duration_s or 1.0)
+
+    for report in sorted(reports, key=foreign_fps, reverse=True):
+        yield (
+            report.identity.label,
+            percent(report.foreign_share[0]),
+            short(foreign_fps(report), "frames/s") if report.duration_s else "-",
+            count(report.frames_seen),
+            "not known" if report.frames_lost is None else count(report.frames_lost),
+        )
+
+
+def print_overview(reports: Sequence[Report]) -> None:
+    """Print which guests suffer most."""
+    out = console()
+    columns = ("guest", *(f">{title}" for title in OVERVIEW_COLUMNS))
+    out.print(table(columns, overview_rows(reports), title=OVERVIEW_TITLE))
 
 
 def print_report(report: Report, *, stderr: bool = False) -> None:

@@ -13,12 +13,12 @@ from generator.evaluate.fields import Verdict
 from nwscan.render import plots
 from nwscan.render.blocks import Block, Cause, Chart, Code, Column, Remarks, Section, Table, Tiles
 from nwscan.render.class_names import CLASS_NAMES
-from nwscan.render.report import report_headline, report_remarks
+from nwscan.render.report import OVERVIEW_COLUMNS, OVERVIEW_TITLE, overview_rows, report_headline, report_remarks
 from nwscan.render.spans import pace_of
 from nwscan.render.text import count, percent, short
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from analyzer.report.report import Report
     from analyzer.report.talkers import Hitters
@@ -114,26 +114,10 @@ def verdict_section(verdict: shown.Verdict, name: str) -> Section:
     return Section(name, "The proof", f"{verdict.guest.label}: {verdict.why}", tuple(blocks), tone, word)
 
 
-def overview(sections: list[tuple[Report, str]]) -> Table:
+def overview(reports: Sequence[Report]) -> Table:
     """Give which guests suffer most."""
-    ordered = sorted(
-        sections, key=lambda pair: -(pair[0].class_counts[FrameClass.FOREIGN_UNICAST][0] / (pair[0].duration_s or 1))
-    )
-    heads = (
-        Column("guest"),
-        *(Column(title, "num") for title in ("foreign share", "foreign rate", "frames seen", "lost")),
-    )
-    rows = tuple(
-        (
-            report.identity.label,
-            percent(report.foreign_share[0]),
-            _rate(report.class_counts[FrameClass.FOREIGN_UNICAST][0], report.duration_s),
-            count(report.frames_seen),
-            "not known" if report.frames_lost is None else count(report.frames_lost),
-        )
-        for report, _ in ordered
-    )
-    return Table("Guests, the one with most foreign frames a second first", heads, rows, is_stacked=True)
+    heads = (Column("guest"), *(Column(title, "num") for title in OVERVIEW_COLUMNS))
+    return Table(OVERVIEW_TITLE, heads, tuple(overview_rows(reports)), is_stacked=True)
 
 
 def _rate(frames: int, duration_s: float) -> str:

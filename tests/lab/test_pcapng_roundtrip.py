@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.lab import layout
@@ -10,8 +11,6 @@ from tests.lab.frames import Kind
 from tests.lab.schedule import Schedule
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.lab.lab import Lab
     from tests.lab.nwscan_run import Json, Nwscan
 
@@ -67,6 +66,17 @@ def test_a_file_gives_the_same_report_as_the_tap(lab: Lab, nwscan: Nwscan, tmp_p
         assert parted(nwscan.run("analyze", path, "--json").document) == (frames, other)
 
 
+def test_the_kept_frames_of_each_class_are_exported_to_the_frame(lab: Lab, nwscan: Nwscan, tmp_path: Path) -> None:
+    live = captured(lab, nwscan, tmp_path / "frames.pcapng")
+    window = Path(live["frames_file"]["path"]).parent
+    for key, frames in frames_of(live).items():
+        file = tmp_path / f"{key}.pcapng"
+        nwscan.run("report", window, "--export", key, file)
+        if frames:
+            assert frames_of(nwscan.run("analyze", file, "--json").document)[key] == frames
+        assert tshark_frames(lab, file, "frame") == [frames]
+
+
 def test_tshark_shows_direction_and_reception_type(lab: Lab, nwscan: Nwscan, tmp_path: Path) -> None:
     file = tmp_path / "frames.pcapng"
     frames = frames_of(captured(lab, nwscan, file, "-s", "2000"))
@@ -74,10 +84,14 @@ def test_tshark_shows_direction_and_reception_type(lab: Lab, nwscan: Nwscan, tmp
     counts = tshark_frames(lab, file, "frame", *by_type, f"{DIRECTION} == {FROM_GUEST}", f"!({TYPE} == 0)")
     classes = [frames[KEYS[kind]] for kind in Kind]
     assert counts == [sum(frames.values()), *classes, frames["from_guest"], sum(classes)]
-    shown = lab.run(["tshark", "-r", file, "-T", "fields", "-e", "frame.interface_name", "-e", "frame.len"], check=True)
+    fields = ("frame.interface_name", "frame.interface_description", "frame.len")
+    shown = lab.run(["tshark", "-r", file, "-T", "fields", *(f"-e{field}" for field in fields)], check=True)
     rows = [line.split("\t") for line in shown.stdout.splitlines()]
-    assert {name for name, _ in rows} == {"vnet0"}
+    assert {(name, description) for name, description, _ in rows} == {("vnet0", VM1.name)}
+    said = lab.run(["capinfos", file], check=True).stdout
+    assert f'"macs":["{VM1.mac}"]' in said
+    assert "Capture application: nwscan" in said
     octets = sum(count["octets"] for count in nwscan.run("analyze", file, "--json").document["classes"].values())
-    assert sum(int(length) for _, length in rows) == octets
+    assert sum(int(length) for *_, length in rows) == octets
     malformed = lab.run(["tshark", "-r", file, "-Y", "_ws.malformed && !ptp"], check=True)  # PTP frames hold a marker
     assert malformed.stdout == ""

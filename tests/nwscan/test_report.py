@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from nwscan.api.fail_on import exit_code, parse
 from tests.nwscan.command import AFTER, BEFORE, MAC, VLAN, nwscan
 from tests.nwscan.kept_state import HOSTILE, UUID, keep_window
 
@@ -64,6 +65,12 @@ def test_reports_of_several_cards_stay_apart(tmp_path: Path) -> None:
     other = edited(one, guest=guest | {"macs": ["52:54:00:00:00:02"], "name": "vm2"})
     both = [json.loads(line) for line in nwscan("report", other, one, "--json").stdout.splitlines()]
     assert [each["guest"]["name"] for each in both] == ["vm2", None]
+    calm = edited(
+        report_of(tmp_path, AFTER, "after.json"), guest=guest | {"macs": ["52:54:00:00:00:03"], "name": "calm"}
+    )
+    lines = nwscan("report", calm, other, one).stdout.splitlines()
+    assert lines[0].startswith("Guests, the one with most foreign frames a second first")
+    assert [line.split()[:2] for line in lines[4:7]] == [["vm2", "69.3"], [MAC, "69.3"], ["calm", "0.0"]]
 
 
 def test_one_window_never_counts_twice(tmp_path: Path) -> None:
@@ -153,6 +160,8 @@ def test_a_condition_decides_where_it_is_measured() -> None:
 
 
 def test_what_is_not_known_is_no_pass(tmp_path: Path) -> None:
+    assert exit_code(parse("foreign_frames>0"), []) == INCONCLUSIVE
+    assert exit_code(None, []) == 0
     path = report_of(tmp_path, VLAN)
     assert json.loads(path.read_text())["windows"][0]["frames_lost"] is None
     assert nwscan("report", path, "--fail-on", "frames_lost>0").code == INCONCLUSIVE
@@ -204,6 +213,26 @@ def test_the_kept_frames_of_one_class_become_a_capture(tmp_path: Path) -> None:
         assert again["classes"]["foreign_unicast"] == known["foreign_unicast"]
         assert sum(count["frames"] for count in again["classes"].values()) == 600
         assert again["guest"]["macs"] == [MAC]
+
+
+def test_wireshark_says_what_an_exported_frame_is_and_whose(tmp_path: Path) -> None:
+    file = tmp_path / "foreign.pcapng"
+    window = keep_window(tmp_path / "state", BEFORE)
+    assert nwscan("report", window, "--export", "foreign_unicast", file).code == 0
+    words = ["tshark", "-r", file, "-c", "1", "-V"]
+    shown = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    for line in (
+        "Interface name: vnet0",
+        "Interface description: vm1",
+        "= Direction: Outbound (0x2)",
+        "= Reception type: Promiscuous (4)",
+    ):
+        assert line in shown
+    told = subprocess.run(["capinfos", file], capture_output=True, text=True, check=True).stdout
+    comment = next(line for line in told.splitlines() if line.startswith("Capture comment:"))
+    known = json.loads(comment.partition(":")[2])
+    assert known["nwscan.identity/1"]["macs"] == [MAC]
+    assert known["direction"] == "tap"
 
 
 def test_the_kept_frames_of_several_windows_become_one_capture(tmp_path: Path) -> None:
