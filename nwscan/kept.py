@@ -11,7 +11,7 @@ import re
 import secrets
 import shutil
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 REPORT_NAME: Final = "report.json"
 METER_NAME: Final = "meter.json"
+VERDICT_NAME: Final = "verdict.json"
 FRAMES_NAME: Final = "frames.pcapng"
 
 _NAME_KEPT: Final = 100
@@ -179,6 +180,29 @@ def _read_meter(path: Path) -> MeterReading:
     except (OSError, msgspec.MsgspecError, ValueError, OverflowError) as error:
         raise InputError(f"not the meter's counts: {error}", str(path), "measure again") from error
     return MeterReading(offered, delivered)
+
+
+class KeptVerdict(msgspec.Struct, frozen=True):
+    """What the last verification of a card said, and when."""
+
+    verdict: str
+    at_ns: int
+
+
+def add_verdict(report: KeptReport, verdict: str) -> None:
+    """Keep beside the window what was concluded from it; where that cannot be, nobody is the worse for it."""
+    if report.path.is_file():
+        with suppress(HostError):
+            written = msgspec.json.encode(KeptVerdict(verdict, time.time_ns()))
+            write_private(report.path.with_name(VERDICT_NAME), written)
+
+
+def latest_verdict(reports: Path, identity: GuestIdentity) -> KeptVerdict | None:
+    """Give the newest verdict on a card that can be read, None where there is none."""
+    for path in sorted(card_folder(reports, identity).glob(f"*/{VERDICT_NAME}"), reverse=True):
+        with suppress(OSError, msgspec.MsgspecError):
+            return msgspec.json.decode(path.read_bytes(), type=KeptVerdict)
+    return None
 
 
 def load(path: Path) -> Report:

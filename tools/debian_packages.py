@@ -35,6 +35,7 @@ PACKAGES = {
     "dnsmasq-base": "the lab",
     "busybox-static": "the lab",
     "tmux": "the lab's terminals",
+    "prometheus": "tests of the exporter",
     "tcpdump": "the lab, comparing tests",
     "tshark": "comparing tests",
     "libxml2-utils": "comparing tests",

@@ -49,6 +49,18 @@ class KernelRule:
     to_guest: bool
 
 
+def action_of(rule: KernelRule) -> str:
+    """Give what a rule does to a frame: ``accept``, ``drop``, ``return``, or ``continue`` for all that decides nothing.
+
+    A jump decides nothing itself; libvirt's ``reject`` is a drop on a bridge.
+    """
+    words = rule.text.lower().split()
+    return next((_ACTIONS[word] for word in reversed(words) if word in _ACTIONS), "continue")
+
+
+_ACTIONS: Final = {"accept": "accept", "drop": "drop", "reject": "drop", "return": "return"}
+
+
 @dataclass(frozen=True, slots=True)
 class _Listed:
     """A rule as listed, and the chain that it sends frames on to."""

@@ -10,14 +10,18 @@ meter's).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from analyzer.errors import HostError
 from analyzer.host.interface_names import checked_interface_name
 from analyzer.host.programs import ProgramFailedError, program_path, run_program
 from analyzer.host.rule_listings import Backend, KernelRule, read_nft_table, read_save
 
-__all__ = ["Backend", "KernelRule", "KernelRules", "join_rules", "kernel_rules"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+__all__ = ["Backend", "KernelRule", "KernelRules", "join_rules", "kernel_rules", "kernel_rules_of"]
 
 _SAVE_PROGRAMS: Final = ("ebtables", "iptables", "ip6tables")
 
@@ -51,14 +55,28 @@ def kernel_rules(tap: str) -> KernelRules:
 
     Raises HostError where no program is there to ask, or it is not permitted (CAP_NET_ADMIN).
     """
-    name = checked_interface_name(tap)
+    return kernel_rules_of((tap,))[tap]
+
+
+def kernel_rules_of(taps: Iterable[str]) -> dict[str, KernelRules]:
+    """Ask the kernel once for the rules of several taps. Raises as ``kernel_rules``."""
+    names = [checked_interface_name(tap) for tap in taps]
+    if not names:
+        return {}
     has_nft = program_path("nft") is not None
     if program_path("ebtables-save") is None and not has_nft:
-        raise HostError("no program can list bridge rules", f"tap {name}", "install ebtables or nftables")
+        raise HostError("no program can list bridge rules", f"tap {', '.join(names)}", "install ebtables or nftables")
     tables = _nft_tables() if has_nft else ()
-    saved = [rule for program in _SAVE_PROGRAMS for rule in _saved_rules(program, name, tables)]
-    in_nft = [rule for table in _NFT_BACKEND_TABLES if table in tables for rule in _nft_rules(table, name)]
-    return join_rules(name, saved, in_nft)
+    readers = [reader for program in _SAVE_PROGRAMS if (reader := _saved_reader(program, tables)) is not None]
+    listings = [_nft_listing(one) for one in _NFT_BACKEND_TABLES if one in tables]
+    return {
+        name: join_rules(
+            name,
+            [rule for read in readers for rule in read(name)],
+            [rule for listing in listings for rule in read_nft_table(listing, name)],
+        )
+        for name in names
+    }
 
 
 def join_rules(tap: str, saved: list[KernelRule], in_nft: list[KernelRule]) -> KernelRules:
@@ -72,17 +90,24 @@ def join_rules(tap: str, saved: list[KernelRule], in_nft: list[KernelRule]) -> K
     return KernelRules(tap, Backend.EBTABLES if by_ebtables else None, present=by_ebtables, rules=tuple(saved))
 
 
-def _saved_rules(program: str, tap: str, nft_tables: tuple[str, ...]) -> tuple[KernelRule, ...]:
-    """Give the rules that a save program tells; ebtables-nft through nft where the program cannot."""
+def _saved_reader(program: str, nft_tables: tuple[str, ...]) -> Callable[[str], tuple[KernelRule, ...]] | None:
+    """Give what reads a tap's rules from what a save program tells; ebtables-nft through nft where it cannot."""
     through_nft = program == "ebtables" and _EBTABLES_NFT_TABLE in nft_tables
-    if program_path(f"{program}-save") is None:
-        return _nft_rules(_EBTABLES_NFT_TABLE, tap) if through_nft else ()
-    try:
-        listing = run_program(f"{program}-save", "-c")
-    except ProgramFailedError:
-        if not through_nft:
-            raise
-        return _nft_rules(_EBTABLES_NFT_TABLE, tap)
+    listing = None
+    if program_path(f"{program}-save") is not None:
+        try:
+            listing = run_program(f"{program}-save", "-c")
+        except ProgramFailedError:
+            if not through_nft:
+                raise
+    if listing is not None:
+        return partial(_read_saved, listing, program)
+    if through_nft:
+        return partial(read_nft_table, _nft_listing(_EBTABLES_NFT_TABLE))
+    return None
+
+
+def _read_saved(listing: str, program: str, tap: str) -> tuple[KernelRule, ...]:
     return read_save(listing, tap, program)
 
 
@@ -92,5 +117,5 @@ def _nft_tables() -> tuple[str, ...]:
     return tuple(line.split()[-1] for line in lines if line.startswith("table bridge "))
 
 
-def _nft_rules(table: str, tap: str) -> tuple[KernelRule, ...]:
-    return read_nft_table(run_program("nft", "-j", "list", "table", "bridge", table), tap)
+def _nft_listing(table: str) -> str:
+    return run_program("nft", "-j", "list", "table", "bridge", table)

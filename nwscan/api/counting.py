@@ -193,6 +193,11 @@ class HostCounting:
                 taps.append(TapCount(card, reading, self._drops[key].total))
             return HostCount(time.monotonic(), tuple(sorted(taps, key=_name)), self._uncounted, self._trouble)
 
+    def cards(self) -> tuple[CountedCard, ...]:
+        """Give the cards that are counted now."""
+        with self._lock:
+            return tuple(self._counted.values())
+
     def _known(self) -> tuple[CountedCard, ...]:
         return (*self._counted.values(), *self._uncounted)
 

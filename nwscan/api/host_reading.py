@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from analyzer.host.boot_clock import boot_clock
 from analyzer.host.guests import LibvirtReader
-from analyzer.host.rules import kernel_rules
+from analyzer.host.rules import kernel_rules_of
 from analyzer.model.addresses import parse_mac
 from generator.deploy.bridge_writer import BridgeWriter
 from generator.deploy.drift import BridgeLooks
@@ -56,7 +56,7 @@ def read_host(settings: Settings) -> HostReading:
         ours = {name for record in records for name in record.plan.filters if name in names}
         texts = {name: libvirt.filter_xml(name) for name in ours}
     taps = [card.identity.tap for card in cards if card.identity.tap and (card.filterref or records)]
-    rules = {tap: kernel_rules(tap) for tap in taps}
+    rules = kernel_rules_of(taps)
     looks = bridge_looks(records, [card.identity.tap for card in cards], BridgeWriter())
     state = settings.state.absolute()
     waited_for = frozenset(record.path for record in records if is_waited_for(state, record.path.absolute()))

@@ -111,9 +111,22 @@ def verify(
     else:
         later = capture_metered(identities, options, settings=settings, watcher=watcher)
     return tuple(
-        Verification(identity, one, two, compare(one, two, _profile(identity, settings)), sent)
+        judged(identity, one, two, _profile(identity, settings), sent)
         for identity, one, two, sent in zip(identities, earlier, later, probes, strict=True)
     )
+
+
+def judged(
+    identity: GuestIdentity,
+    before: kept.KeptReport | None,
+    after: kept.KeptReport,
+    profile: str,
+    probe: ProbeResult | None = None,
+) -> Verification:
+    """Judge a window that was just measured, and keep the verdict beside it."""
+    comparison = compare(before, after, profile)
+    kept.add_verdict(after, str(comparison.verdict))
+    return Verification(identity, before, after, comparison, probe)
 
 
 def verify_reports(before: Path, after: Path) -> Verification:

@@ -106,7 +106,7 @@ def put_in(plan: Plan, windows: Sequence[Window], options: CaptureOptions, setti
         alert = _Alert(watcher, record, settings)
         after = prove.capture_metered(cards, options, settings=settings, watcher=alert)
     verifications = [
-        prove.Verification(identity, before, later, prove.compare(before, later, plan.profile))
+        prove.judged(identity, before, later, plan.profile)
         for (identity, before), later in zip(windows, after, strict=True)
     ]
     show_verifications(verifications, keeping.shape)

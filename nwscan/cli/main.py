@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "status": ("nwscan.cli.host", "status", "Compare what is intended with what libvirt and the kernel have."),
     "forget": ("nwscan.cli.report", "forget", "Delete kept frames and reports."),
     "top": ("nwscan.cli.live", "top", "Show all guests live, by what floods them; counted in the kernel."),
+    "export": ("nwscan.cli.export", "export", "Count on all taps for Prometheus; alert rules and a dashboard."),
     "doctor": ("nwscan.cli.host", "doctor", "Say what this host can do and what is left over."),
     "demo": ("nwscan.cli.demo", "demo", "Show the whole job on bundled captures, without root or libvirt."),
 }

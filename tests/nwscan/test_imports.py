@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-HEAVY = ("numpy", "pandas", "scapy", "pyarrow", "libvirt", "matplotlib", "rich", "lxml", "msgspec")
+HEAVY = ("numpy", "pandas", "scapy", "pyarrow", "libvirt", "matplotlib", "rich", "lxml", "msgspec", "prometheus_client")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"]])

@@ -1,0 +1,119 @@
+"""``export``: the counts and facts of the host for Prometheus."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from analyzer.errors import UsageError
+from nwscan.cli.options import check_output, settings_of
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from nwscan.config import Settings
+
+DEFAULT_LISTEN: Final = "127.0.0.1:9879"
+_LOOK_S: Final = 1.0
+_PORTS: Final = 65535
+
+
+@click.command(epilog="Example: nwscan export --listen 127.0.0.1:9879")
+@click.option(
+    "--listen", metavar="ADDR:PORT", help=f"Answer Prometheus here [{DEFAULT_LISTEN}, unless there is --textfile]."
+)
+@click.option(
+    "--textfile",
+    type=click.Path(path_type=Path),
+    metavar="FILE.prom",
+    help="Write a file for the node exporter, too; it is removed at the end.",
+)
+@click.option(
+    "--interval",
+    "interval_s",
+    type=click.FloatRange(0.2, 3600),
+    default=15.0,
+    metavar="SECONDS",
+    help="How often the file is written [15].",
+)
+@click.option("--alerts", is_flag=True, help="Print alert rules for Prometheus and end.")
+@click.option("--dashboard", is_flag=True, help="Print a dashboard for Grafana and end.")
+@click.pass_context
+def export(
+    context: click.Context, listen: str | None, textfile: Path | None, interval_s: float, alerts: bool, dashboard: bool
+) -> None:
+    """Count on all taps of the host for Prometheus until interrupted: offered, delivered, rule hits, drift, verdicts.
+
+    The kernel counts, and nothing is captured. Counts go with the process: a scraper sees them begin at 0 again.
+    """
+    if alerts or dashboard:
+        if alerts and dashboard:
+            raise UsageError("two documents on one output", "--alerts --dashboard", "ask for one of them")
+        _print_shipped("alerts.yml" if alerts else "grafana.json")
+        return
+    check_output(textfile)
+    if listen is None and textfile is None:
+        listen = DEFAULT_LISTEN
+    place = None if listen is None else parse_listen(listen)
+    _run(settings_of(context), place, textfile, interval_s)
+
+
+def parse_listen(text: str) -> tuple[str, int]:
+    """Give address and port of ``ADDR:PORT``; an IPv6 address may stand in brackets. Raises UsageError."""
+    address, colon, port = text.rpartition(":")
+    address = address.removeprefix("[").removesuffix("]")
+    if not colon or not address or not (port.isascii() and port.isdigit()) or not 0 < int(port) <= _PORTS:
+        raise UsageError(f"not an address and port: {text!r}", "--listen", f"write it as {DEFAULT_LISTEN}")
+    return address, int(port)
+
+
+def _print_shipped(name: str) -> None:
+    from importlib.resources import files
+
+    click.echo(files("nwscan").joinpath("dashboards", name).read_text(encoding="utf-8"), nl=False)
+
+
+def _run(settings: Settings, place: tuple[str, int] | None, textfile: Path | None, interval_s: float) -> None:
+    try:
+        from nwscan.render import metrics
+    except ImportError as error:
+        raise UsageError(
+            "the Python module prometheus_client is not there", str(error), "pip install 'nwscan[export]'"
+        ) from error
+    from nwscan.api.counting import HostCounting
+    from nwscan.api.facts import FactsWatch
+
+    end = threading.Event()
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        end.set()
+
+    with ExitStack() as stack:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            stack.callback(signal.signal, number, signal.signal(number, stop))
+        counting = stack.enter_context(HostCounting(settings))
+        facts = stack.enter_context(FactsWatch(counting.cards, settings))
+        registry = metrics.registry_of(metrics.HostCollector(counting.read, facts.current))
+        if place is not None:
+            stack.callback(metrics.serve(registry, *place))
+            click.echo(f"listening on http://{_shown(place)}/metrics", err=True)
+        if textfile is not None:
+            stack.callback(textfile.unlink, missing_ok=True)
+        next_s = 0.0
+        while not end.is_set():
+            counting.look()
+            if textfile is not None and time.monotonic() >= next_s:
+                metrics.write_file(registry, textfile)
+                next_s = time.monotonic() + interval_s
+            end.wait(min(_LOOK_S, interval_s))
+
+
+def _shown(place: tuple[str, int]) -> str:
+    address, port = place
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
