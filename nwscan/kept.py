@@ -62,6 +62,16 @@ class KeptReport:
     @property
     def meter(self) -> MeterReading | None:
         """What the meter counted in this window, None where it did not. Raises InputError for a damaged file."""
+        known = self._metered()
+        return None if known is None else _reading(known, self.path)
+
+    @property
+    def metered_ns(self) -> tuple[int, int] | None:
+        """When the meter was read first and last, in ns since the epoch; None where nobody wrote it down."""
+        known = self._metered()
+        return None if known is None else known.read_ns
+
+    def _metered(self) -> _Meter | None:
         path = self.path.with_name(METER_NAME)
         return _read_meter(path) if path.is_file() else None
 
@@ -151,34 +161,45 @@ def keep(folder: Path, document: bytes) -> KeptReport:
 
 
 class _Meter(msgspec.Struct, frozen=True):
-    """The meter's counts as they are kept: FrameClass x (frames, octets)."""
+    """The meter's counts as they are kept: FrameClass x (frames, octets); and when it was read first and last."""
 
     offered: tuple[tuple[int, int], ...]
     delivered: tuple[tuple[int, int], ...]
+    read_ns: tuple[int, int] | None = None
 
 
-def add_meter(report: KeptReport, reading: MeterReading) -> KeptReport:
+def add_meter(report: KeptReport, reading: MeterReading, read_ns: tuple[int, int] | None = None) -> KeptReport:
     """Keep the meter's counts beside a report, and give it."""
     if not report.path.is_file():
         folder = report.path.parent
         raise HostError("the window could not be kept", str(folder), "make room, or name another folder with --state")
-    sides = (tuple((int(row[0]), int(row[1])) for row in side) for side in (reading.offered, reading.delivered))
-    write_private(report.path.with_name(METER_NAME), msgspec.json.encode(_Meter(*sides)))
+    offered, delivered = (
+        tuple((int(row[0]), int(row[1])) for row in side) for side in (reading.offered, reading.delivered)
+    )
+    write_private(report.path.with_name(METER_NAME), msgspec.json.encode(_Meter(offered, delivered, read_ns)))
     return report
 
 
-def _read_meter(path: Path) -> MeterReading:
+def _read_meter(path: Path) -> _Meter:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_Meter)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise InputError(f"not the meter's counts: {error}", str(path), "measure again") from error
+
+
+def _reading(known: _Meter, path: Path) -> MeterReading:
     import numpy as np
 
     from analyzer.host.meter import MeterReading
 
     try:
-        known = msgspec.json.decode(path.read_bytes(), type=_Meter)
         offered, delivered = (
             np.array(side, np.int64).reshape(CLASS_COUNT, 2) for side in (known.offered, known.delivered)
         )
-    except (OSError, msgspec.MsgspecError, ValueError, OverflowError) as error:
-        raise InputError(f"not the meter's counts: {error}", str(path), "measure again") from error
+    except (ValueError, OverflowError) as error:
+        raise InputError(
+            f"not the meter's counts: {error}", str(path.with_name(METER_NAME)), "measure again"
+        ) from error
     return MeterReading(offered, delivered)
 
 

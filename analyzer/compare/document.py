@@ -12,6 +12,7 @@ from analyzer.compare.judgement import DELIVERED_LIMIT, MINIMUM_OFFERED
 from analyzer.compare.side_by_side import MINIMUM_BINS
 
 if TYPE_CHECKING:
+    from analyzer.compare.agreement import Agreement
     from analyzer.compare.comparison import ClassComparison, Comparison, Guard, Passage
     from analyzer.compare.statistics import Interval
 
@@ -36,6 +37,18 @@ def to_document(comparison: Comparison) -> dict[str, Any]:
         "classes": [_class(row) for row in comparison.classes],
         "not_compared": list(comparison.refusals),
         "remarks": list(comparison.remarks),
+    }
+
+
+def agreement_document(agreement: Agreement) -> dict[str, Any]:
+    """Give one class of capture and meter as JSON values, for the key ``agreement``."""
+    return {
+        "class": agreement.frame_class.key,
+        "compared_by": agreement.compared_by,
+        "delivered": agreement.delivered,
+        "captured": agreement.captured,
+        "never_offered": agreement.never_offered,
+        "missing": agreement.missing,
     }
 
 

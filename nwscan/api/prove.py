@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analyzer.compare import judge, window_counts
+from analyzer.compare.agreement import agreements
+from analyzer.errors import NwscanError
 from analyzer.host.meter import Meter
+from analyzer.model.classes import FrameClass
 from generator.deploy.journal import Journal
+from generator.evaluate.fields import Verdict as Decision
 from generator.suggest.profiles import THINNED
 from nwscan import kept
+from nwscan.api import replaying
 from nwscan.api.identify import cards_of
 from nwscan.api.measure import CaptureOptions, Unwatched, Watcher, capture
 from nwscan.api.probing import Probing
@@ -20,10 +26,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from analyzer.compare import Comparison
+    from analyzer.compare.agreement import Agreement
     from analyzer.host.meter import MeterReading
     from analyzer.host.probe import ProbeResult
     from analyzer.model.identity import GuestIdentity
     from generator.deploy.journal import JournalRecord
+    from generator.evaluate.prediction import Counts
+    from nwscan.api.changeover import Passed
     from nwscan.worker.messages import Progress
 
 
@@ -31,7 +40,8 @@ if TYPE_CHECKING:
 class Verification:
     """A judgement and the windows that it rests on; ``before`` None where there is none.
 
-    ``probe`` is what became of frames of our own in the window, None where none were sent.
+    ``probe`` is what became of frames of our own in the window, None where none were sent; ``passed`` what went to the
+    card while the change was made, None where none was or nobody counted.
     """
 
     identity: GuestIdentity
@@ -39,6 +49,20 @@ class Verification:
     after: kept.KeptReport
     comparison: Comparison
     probe: ProbeResult | None = None
+    passed: Passed | None = None
+
+    @property
+    def agreement(self) -> tuple[Agreement, ...] | None:
+        """What capture and meter say of the same window, class by class; None where there was no meter."""
+        metered = self.after.meter
+        if metered is None:
+            return None
+        delivered = metered.delivered.copy()
+        if self.probe is not None:  # what came through the filter was dropped before the tap
+            delivered[FrameClass.FOREIGN_UNICAST, 0] -= self.probe.foreign_total.delivered
+            delivered[FrameClass.UNICAST_TO_GUEST, 0] -= self.probe.own.delivered
+            delivered[FrameClass.BROADCAST, 0] -= self.probe.broadcast.delivered
+        return agreements(window_counts(self.after.report), delivered, self.after.metered_ns)
 
 
 def capture_metered(
@@ -56,8 +80,10 @@ def capture_metered(
     with Meter({card.tap or "": card.macs for card in cards}) as meter:
         metered = _Metered(meter, watcher or Unwatched())
         reports = capture(cards, options, settings=settings, watcher=metered)
-        readings = metered.readings()
-    return tuple(kept.add_meter(report, readings[card.tap or ""]) for card, report in zip(cards, reports, strict=True))
+        readings, read_ns = metered.readings(), metered.read_ns
+    return tuple(
+        kept.add_meter(report, readings[card.tap or ""], read_ns) for card, report in zip(cards, reports, strict=True)
+    )
 
 
 class _Metered:
@@ -68,13 +94,16 @@ class _Metered:
         self._watcher = watcher
         self._first = meter.read()
         self._last: dict[str, MeterReading] | None = None
+        self.read_ns = (time.time_ns(), time.time_ns())
 
     def started(self) -> None:
         self._first = self._meter.read()
+        self.read_ns = (time.time_ns(), time.time_ns())
         self._watcher.started()
 
     def ended(self) -> None:
         self._last = self._meter.read()
+        self.read_ns = (self.read_ns[0], time.time_ns())
         self._watcher.ended()
 
     def progress(self, progress: Progress) -> None:
@@ -111,7 +140,7 @@ def verify(
     else:
         later = capture_metered(identities, options, settings=settings, watcher=watcher)
     return tuple(
-        judged(identity, one, two, _profile(identity, settings), sent)
+        judged(identity, one, two, _profile(identity, settings), settings, probe=sent)
         for identity, one, two, sent in zip(identities, earlier, later, probes, strict=True)
     )
 
@@ -121,12 +150,15 @@ def judged(
     before: kept.KeptReport | None,
     after: kept.KeptReport,
     profile: str,
+    settings: Settings,
+    *,
     probe: ProbeResult | None = None,
+    passed: Passed | None = None,
 ) -> Verification:
-    """Judge a window that was just measured, and keep the verdict beside it."""
-    comparison = compare(before, after, profile)
+    """Judge a window that was just measured, with the prediction beside it, and keep the verdict."""
+    comparison = compare(before, after, profile, predicted_shares(identity.tap or identity.label, before, settings))
     kept.add_verdict(after, str(comparison.verdict))
-    return Verification(identity, before, after, comparison, probe)
+    return Verification(identity, before, after, comparison, probe, passed)
 
 
 def verify_reports(before: Path, after: Path) -> Verification:
@@ -135,10 +167,35 @@ def verify_reports(before: Path, after: Path) -> Verification:
     return Verification(two.report.identity, one, two, compare(one, two))
 
 
-def compare(before: kept.KeptReport | None, after: kept.KeptReport, profile: str = "mac") -> Comparison:
+def predicted_shares(guest: str, before: kept.KeptReport | None, settings: Settings) -> list[float | None] | None:
+    """Give what the filter that is on a card now would have dropped of each class of the kept frames before it.
+
+    None where no frames are kept, or nobody can tell what the filter does.
+    """
+    if before is None or before.frames_path is None:
+        return None
+    try:
+        choice = replaying.choose(None, guest=guest, settings=settings)
+        prediction = replaying.replay(str(before.frames_path), choice).prediction
+    except NwscanError:  # no filter, one that is not complete, frames that are gone: then there is no prediction
+        return None
+    return [_dropped_share(row) for row in prediction.counts]
+
+
+def _dropped_share(row: Sequence[Counts]) -> float | None:
+    frames = sum(cell.frames for cell in row)
+    return row[Decision.DROP].frames / frames if frames else None
+
+
+def compare(
+    before: kept.KeptReport | None,
+    after: kept.KeptReport,
+    profile: str = "mac",
+    predicted: Sequence[float | None] | None = None,
+) -> Comparison:
     """Judge two kept windows; the meter's counts beside them are used where they are there.
 
-    What the ``profile`` of the filter drops on purpose is no harm.
+    What the ``profile`` of the filter drops on purpose is no harm. ``predicted`` is shown beside what was measured.
     """
     metered, baseline = after.meter, before.meter if before else None
     return judge(
@@ -147,6 +204,7 @@ def compare(before: kept.KeptReport | None, after: kept.KeptReport, profile: str
         metered.offered if metered else None,
         metered.delivered if metered else None,
         baseline=(baseline.offered, baseline.delivered) if baseline else None,
+        predicted=predicted,
         thinned=THINNED.get(profile, frozenset()),
     )
 

@@ -88,25 +88,30 @@ def put_in(plan: Plan, windows: Sequence[Window], options: CaptureOptions, setti
     Gives the exit code. Raises RolledBackError where it did harm, or where it was undone while it waited.
     """
     from nwscan.api import change, prove
+    from nwscan.api.changeover import Changeover
     from nwscan.cli.prove import exit_code
     from nwscan.cli.prove import show as show_verifications
     from nwscan.render.plan import print_plan
     from nwscan.render.progress import capture_progress
 
-    record = None
+    record, passed = None, {}
+    cards = [identity for identity, _ in windows]
     if plan.steps:
         print_plan(plan, stderr=keeping.is_document)
         if not keeping.yes:
             click.confirm("Put it in?", abort=True, err=True)
         within_s, window_s = keeping.confirm_within_s, options.duration_s or 0.0
-        record = change.apply(plan, settings, confirm_within_s=within_s, window_s=window_s)
+        with Changeover(cards) as changeover:
+            record = change.apply(plan, settings, confirm_within_s=within_s, window_s=window_s)
+        passed = changeover.passed
+        if changeover.obstacle:
+            click.echo(f"what passed while it was put in was not counted: {visible(changeover.obstacle)}", err=True)
         click.echo(f"applied to {visible(plan.name)}; measuring again", err=True)
-    cards = [identity for identity, _ in windows]
     with capture_progress(plan.name, options.duration_s) as watcher:
         alert = _Alert(watcher, record, settings)
         after = prove.capture_metered(cards, options, settings=settings, watcher=alert)
     verifications = [
-        prove.judged(identity, before, later, plan.profile)
+        prove.judged(identity, before, later, plan.profile, settings, passed=passed.get(identity.tap or ""))
         for (identity, before), later in zip(windows, after, strict=True)
     ]
     show_verifications(verifications, keeping.shape)

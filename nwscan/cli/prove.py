@@ -74,16 +74,22 @@ def show(verifications: Sequence[Verification], shape: str) -> None:
     if shape == "json":
         import json
 
-        from analyzer.compare.document import to_document
+        from analyzer.compare.document import agreement_document, to_document
         from analyzer.model.addresses import format_mac
+        from nwscan.api.changeover import passed_document
         from nwscan.api.probing import probe_document
 
         for one in verifications:
             identity = one.identity
             guest = {"name": identity.name, "uuid": identity.uuid, "tap": identity.tap}
             macs = [format_mac(mac) for mac in identity.macs]
-            probe = None if one.probe is None else probe_document(one.probe)
-            click.echo(json.dumps({**to_document(one.comparison), "guest": {**guest, "macs": macs}, "probe": probe}))
+            further = {
+                "guest": {**guest, "macs": macs},
+                "probe": None if one.probe is None else probe_document(one.probe),
+                "agreement": None if one.agreement is None else [agreement_document(each) for each in one.agreement],
+                "while_applying": None if one.passed is None else passed_document(one.passed),
+            }
+            click.echo(json.dumps(to_document(one.comparison) | further))
         return
     from nwscan.render.verdict import print_verification
 

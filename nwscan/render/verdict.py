@@ -6,7 +6,9 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from analyzer.compare import Verdict
+from analyzer.compare.agreement import sentences
 from analyzer.model.classes import FrameClass
+from nwscan.api.changeover import passed_sentence
 from nwscan.api.probing import probe_sentence
 from nwscan.render.class_names import CLASS_NAMES
 from nwscan.render.console import console, headline, remark, table
@@ -43,6 +45,10 @@ def print_verification(verification: Verification) -> None:
     out.print(table(columns, [_row(row) for row in comparison.classes if row.frame_class in CLASS_NAMES]))
     if verification.probe is not None:
         out.print(remark(probe_sentence(verification.probe)))
+    if verification.passed is not None:
+        out.print(remark(passed_sentence(verification.passed)))
+    for line in sentences(verification.agreement) if verification.agreement is not None else ():
+        out.print(remark(line))
     for line in _remarks(comparison):
         out.print(remark(line))
     out.print()
@@ -74,6 +80,13 @@ def _ratio(row: ClassComparison) -> str:
 def _remarks(comparison: Comparison) -> Iterator[str]:
     if comparison.passage is not None:
         yield "Offered and delivered: frames ahead of the filter and behind it, in one window. Rates: at the tap."
+    for row in comparison.classes:
+        predicted, dropped = row.predicted_share, row.dropped_share
+        if predicted is not None and dropped is not None and (predicted or dropped) and row.frame_class in CLASS_NAMES:
+            yield (
+                f"Of {CLASS_NAMES[row.frame_class]} {100 * predicted:.1f} % were predicted to be dropped (from the "
+                f"frames before), {100 * dropped:.1f} % were."
+            )
     for reason in comparison.refusals:
         yield f"Before and after are not compared: {reason}."
     yield from comparison.remarks
