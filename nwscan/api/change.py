@@ -14,6 +14,7 @@ from generator.deploy.journal import Journal, State
 from generator.deploy.libvirt_writer import LibvirtWriter
 from nwscan.api.host_reading import read_host, statuses_of
 from nwscan.config import Settings
+from nwscan.watch.mark import wait_for_end
 from nwscan.watch.starting import start
 
 if TYPE_CHECKING:
@@ -53,13 +54,22 @@ def apply(
     the definite deadline.
     """
     settings, confirmation = settings or Settings(), None
+    waited_for: list[JournalRecord] = []
     if confirm_within_s > 0:
         clock, longest_s = boot_clock(), window_s + confirm_within_s + _SLACK_S
-        confirmation = transaction.Confirmation(
-            lambda: deadline_in(longest_s, clock), lambda record: start(record, settings)
-        )
+
+        def wait(record: JournalRecord) -> None:
+            waited_for.append(record)
+            start(record, settings)
+
+        confirmation = transaction.Confirmation(lambda: deadline_in(longest_s, clock), wait)
     with LibvirtWriter(settings.uri) as door:
-        return transaction.apply(plan, door, Journal(settings.journal), confirmation)
+        try:
+            return transaction.apply(plan, door, Journal(settings.journal), confirmation)
+        except NwscanError:  # undone, or never begun: then nobody waits for it
+            for record in waited_for:
+                settled(record, settings)
+            raise
 
 
 def await_confirmation(record: JournalRecord, within_s: float, settings: Settings | None = None) -> JournalRecord:
@@ -69,7 +79,15 @@ def await_confirmation(record: JournalRecord, within_s: float, settings: Setting
 
 def keep(record: JournalRecord, settings: Settings | None = None) -> JournalRecord:
     """Keep this change. Raises RolledBackError where it is too late."""
-    return pending.confirm(record, Journal((settings or Settings()).journal), boot_clock())
+    settings = settings or Settings()
+    kept = pending.confirm(record, Journal(settings.journal), boot_clock())
+    settled(kept, settings)
+    return kept
+
+
+def settled(record: JournalRecord, settings: Settings) -> None:
+    """See to it that no process waits any more for a change that was kept or undone."""
+    wait_for_end(settings.state.absolute(), record.path)
 
 
 def confirm(target: str | None, settings: Settings | None = None) -> tuple[JournalRecord, ...]:
@@ -85,7 +103,7 @@ def confirm(target: str | None, settings: Settings | None = None) -> tuple[Journ
         guest = _guest_uuid(target, journal, settings)
         records = [one for one in journal.records() if one.plan.guest == guest]
         waiting = [one for one in records if one.is_pending] or [one for one in records[-1:] if _was_pending(one)]
-    return tuple(pending.confirm(one, journal, boot_clock()) for one in waiting)
+    return tuple(keep(one, settings) for one in waiting)
 
 
 def _was_pending(record: JournalRecord) -> bool:
@@ -96,7 +114,7 @@ def _was_pending(record: JournalRecord) -> bool:
 def undo(record: JournalRecord, why: str, settings: Settings | None = None) -> Undone:
     """Undo this one change of a guest, unless it was kept or undone meanwhile; earlier ones stay."""
     settings = settings or Settings()
-    return pending.rollback_unconfirmed(
+    undone = pending.rollback_unconfirmed(
         record.path,
         lambda: LibvirtWriter(settings.uri),
         Journal(settings.journal),
@@ -104,6 +122,8 @@ def undo(record: JournalRecord, why: str, settings: Settings | None = None) -> U
         why,
         wait_s=_LOCKED_S,
     )
+    settled(undone.record, settings)
+    return undone
 
 
 def current(record: JournalRecord, settings: Settings | None = None) -> JournalRecord:
@@ -116,7 +136,10 @@ def rollback(target: str, settings: Settings | None = None, why: str = "asked fo
     settings = settings or Settings()
     journal = Journal(settings.journal)
     with LibvirtWriter(settings.uri) as door:
-        return transaction.rollback(_guest_uuid(target, journal, settings), door, journal, why)
+        undone = transaction.rollback(_guest_uuid(target, journal, settings), door, journal, why)
+    for one in undone:
+        settled(one.record, settings)
+    return undone
 
 
 def rollback_all(settings: Settings | None = None) -> tuple[Undone, ...]:
@@ -137,6 +160,8 @@ def rollback_all(settings: Settings | None = None) -> tuple[Undone, ...]:
                 undone += transaction.rollback(guest, door, journal)
             except RollbackIncompleteError as error:  # it must not keep the other guests from being restored
                 failures.append(error)
+    for one in undone:
+        settled(one.record, settings)
     if failures:
         raise RollbackIncompleteError(
             f"{len(undone)} undone, and {'; '.join(dict.fromkeys(error.what for error in failures))}",

@@ -148,6 +148,7 @@ def raise_if_undone(record: JournalRecord, settings: Settings) -> None:
     while (now := change.current(record, settings)).state is State.UNDOING and time.monotonic() < end_s:
         time.sleep(0.1)
     if now.state is State.UNDONE:
+        change.settled(now, settings)
         raise RolledBackError(f"the filter was rolled back: {now.why}", now.plan.name, _SEE)
     if now.state is State.UNDOING:
         raise RollbackIncompleteError(

@@ -1,6 +1,7 @@
 """Watching the guest while a change waits to be confirmed: counts of vital frames, read about once a second.
 
-This process never sees a frame: the kernel counts (analyzer/host/guard_meter.py).
+This process never sees a frame: the kernel counts what comes now (analyzer/host/guard_meter.py), a measuring worker
+what came before the change.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from generator.deploy.plan import Attach
 from generator.nwfilter.xml import read_filterref
 from generator.suggest.profiles import THINNED
 from nwscan import kept
+from nwscan.watch.before import VitalBefore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,6 +44,7 @@ class CardGuards:
         self._tell = tell
         self._meter: GuardMeter | None = None
         self._losses: dict[str, LossWatch] = {}
+        self._before: dict[str, VitalBefore] = {}
         self._next_s = 0.0
         self._is_told = False
         self._prepare()
@@ -64,11 +67,16 @@ class CardGuards:
         if self._meter is not None:
             self._meter.close()
             self._meter = None
+        self._before = {}
 
     def _metered(self) -> str | None:
         if self._meter is None:
             return None
         for tap, counts in self._meter.read().items():
+            kinds = self._before[tap].taken() if tap in self._before else None
+            if kinds is not None:
+                self._losses[tap] = LossWatch(kinds, kinds)
+                self._tell(f"guards on {tap}: {', '.join(kinds) or 'none'}")
             harm = self._losses[tap].add(counts)
             if harm is not None:
                 return harm
@@ -83,6 +91,11 @@ class CardGuards:
                 return
             windows = _windows(self._record)
             self._losses = {card.tap or "": _loss_watch(card, self._record, windows) for card in cards}
+            self._before = {
+                card.tap or "": VitalBefore(card, _of(card, windows), self._record.plan.profile)
+                for card in cards
+                if _has_older_filter(card, self._record)
+            }
             self._meter = GuardMeter({card.tap or "": card.macs for card in cards}).__enter__()
         except (NwscanError, OSError) as error:
             self._give_up(error)
@@ -121,17 +134,19 @@ def _loss_watch(card: GuestIdentity, record: JournalRecord, windows: Sequence[Ke
     """Give what looks for lost frames on one card.
 
     A class that the profile thins on purpose is left out. Where a part of a class may be lost on purpose, or was
-    before, only a complete loss counts. An older filter may drop whole kinds: beside it, what is left to watch is own
-    unicast, where some was delivered before.
+    before, only a complete loss counts. Beside an older filter nothing is watched until it is known what came through
+    that one before (VitalBefore).
     """
+    if _has_older_filter(card, record):
+        return LossWatch([])
     out = THINNED.get(record.plan.profile, frozenset())
     kinds = [kind for kind in GuardKind if GUARD_CLASS[kind] not in out]
-    own = [window for window in windows if window.report.identity.macs[:1] == card.macs[:1]]
-    if _has_older_filter(card, record):
-        had = any(window.report.counts[FrameClass.UNICAST_TO_GUEST, 0] for window in own)
-        return LossWatch([GuardKind.OWN_UNICAST] if had else [], [GuardKind.OWN_UNICAST])
-    lossy = set(FrameClass) if record.plan.profile != "mac" else _lossy_classes(own)
+    lossy = set(FrameClass) if record.plan.profile != "mac" else _lossy_classes(_of(card, windows))
     return LossWatch(kinds, [kind for kind in kinds if GUARD_CLASS[kind] in lossy])
+
+
+def _of(card: GuestIdentity, windows: Sequence[KeptReport]) -> list[KeptReport]:
+    return [window for window in windows if window.report.identity.macs[:1] == card.macs[:1]]
 
 
 def _has_older_filter(card: GuestIdentity, record: JournalRecord) -> bool:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _FOLDER: Final = "watch"
+_END_S: Final = 5.0
+_LOOK_EVERY_S: Final = 0.02
 
 
 def log_path(state: Path, record: Path) -> Path:
@@ -38,6 +40,16 @@ def is_waited_for(state: Path, record: Path) -> bool:
     finally:
         os.close(descriptor)
     return False
+
+
+def wait_for_end(state: Path, record: Path) -> None:
+    """Wait for the process that waits for a change which is settled: it notices within a moment. Gives up in the end.
+
+    So whoever kept or undid the change leaves nothing running behind.
+    """
+    end_s = time.monotonic() + _END_S
+    while is_waited_for(state, record) and time.monotonic() < end_s:
+        time.sleep(_LOOK_EVERY_S)
 
 
 class Mark:

@@ -23,6 +23,7 @@ from nwscan.worker.confine import confine
 from nwscan.worker.messages import (
     Analyze,
     Capture,
+    CountVital,
     Export,
     Failed,
     File,
@@ -122,6 +123,10 @@ def _prepare(request: Request, descriptors: list[int], link: Link) -> Callable[[
             from nwscan.worker.exporting import export
 
             return partial(export, request, descriptors, link)
+        case CountVital():
+            from nwscan.worker.vital import count_vital
+
+            return partial(count_vital, request, descriptors, link)
         case Stop() | NewTap() | NewCard() | File():  # nothing is asked that these could belong to
             raise ConnectionResetError
 

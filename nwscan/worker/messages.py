@@ -110,6 +110,19 @@ class Export(msgspec.Struct, frozen=True, tag=True):
     frame_class: int
 
 
+class CountVital(msgspec.Struct, frozen=True, tag=True):
+    """Count one file's frames to the guest by the kinds of analyzer.model.guards. Descriptor: the file."""
+
+    name: str
+    identity: GuestIdentity
+
+
+class VitalCounts(msgspec.Struct, frozen=True, tag=True):
+    """The frames of each kind of which there were any; a kind is named by its value."""
+
+    counts: tuple[tuple[str, int], ...]
+
+
 class Stop(msgspec.Struct, frozen=True, tag=True):
     """End now and report what was measured."""
 
@@ -195,5 +208,5 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     exit_code: int
 
 
-Request = Capture | NewTap | NewCard | File | Analyze | Predict | Export | Stop
-Reply = Started | Ended | Progress | NeedFile | Measured | Candidates | Predicted | Exported | Failed
+Request = Capture | NewTap | NewCard | File | Analyze | Predict | Export | CountVital | Stop
+Reply = Started | Ended | Progress | NeedFile | Measured | Candidates | Predicted | Exported | VitalCounts | Failed

@@ -171,7 +171,7 @@ def run(
     attend: Callable[[Worker, Progress | NeedFile], None] = lambda _worker, _reply: None,
     stop_on_interrupt: bool = False,
 ) -> Reply:
-    """Have a worker carry out ``request`` and give its result (Measured, Candidates, Predicted or Exported).
+    """Have a worker carry out ``request`` and give its result: the reply that is not on the way to it.
 
     With ``stop_on_interrupt`` the first Ctrl-C ends the measurement normally; a second one gives up. Raises what the
     worker raised, HostError where it died. At ``on_handed_over`` the caller closes its copies of ``descriptors``, so
