@@ -6,9 +6,8 @@ The remedy is analyzer.causes.remedies', whose commands people are shown; these 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Literal
 
-from analyzer.causes.rules import CauseName
 from analyzer.model.addresses import format_mac
 from generator.deploy.hook import hook_name, hook_text
 from generator.deploy.plan import BridgeStep, InstallHook, SetFdbEntry, SetPortFlag, digest
@@ -16,22 +15,9 @@ from generator.deploy.plan import BridgeStep, InstallHook, SetFdbEntry, SetPortF
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from analyzer.causes.explanation import Explanation
     from analyzer.causes.observation import Observation
     from analyzer.causes.remedies import Remedy
     from generator.deploy.door import BridgeDoor
-
-FLOODED: Final = frozenset(
-    {
-        CauseName.HUB,
-        CauseName.LEARNING_OFF,
-        CauseName.AGED_OUT,
-        CauseName.NEVER_LEARNT,
-        CauseName.FLUSHED,
-        CauseName.VIRTUAL_MAC,
-    }
-)
-"""Causes whose frames the bridge floods: the others reach the tap by an entry, or not through the bridge at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,32 +27,6 @@ class Obstacle:
     reason: str
     hint: str
     can_force: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class RemedyPrediction:
-    """What becomes of the foreign frames of the window: they add up to those seen."""
-
-    removed: int
-    stay: int
-    unknown: int
-
-
-def predict(remedy: Remedy, explanation: Explanation) -> RemedyPrediction:
-    """Say which of the window's foreign frames the remedy would have kept from the tap."""
-    removed = stay = unknown = 0
-    placed = {mac for mac, _ in remedy.entries}
-    for cause in explanation.causes:
-        if remedy.flood_off_at is not None:
-            kept_away = cause.frames if cause.name in FLOODED else 0
-        else:
-            kept_away = sum(each.frames for each, _ in cause.cases if each.mac in placed)
-        removed += kept_away
-        if cause.name is CauseName.UNKNOWN:
-            unknown += cause.frames - kept_away
-        else:
-            stay += cause.frames - kept_away
-    return RemedyPrediction(removed, stay, unknown)
 
 
 def obstacles(remedy: Remedy, seen: Observation, *, with_hook: bool, libvirt_version: str) -> tuple[Obstacle, ...]:

@@ -21,7 +21,7 @@ from analyzer.model.virtual_macs import virtual_kind
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from analyzer.causes.explanation import Explained
+    from analyzer.causes.explanation import Explained, Explanation
     from analyzer.causes.observation import Destination, Observation
     from analyzer.causes.remedies import Case
     from analyzer.report.report import Report
@@ -109,6 +109,13 @@ def beside(seen: Observation) -> Beside:
     )
 
 
+def removal(remedy: Remedy, explanation: Explanation) -> Removal | None:
+    """Give what one remedy of an explanation takes away, None for what only looks."""
+    cases = next((cause.cases for cause in explanation.causes if remedy in cause.remedies), ())
+    bounds = _BOUNDS.get(remedy.name)
+    return None if bounds is None else bounds(cases, explanation.observation)
+
+
 def _removal(remedy: Remedy, cause: Explained, seen: Observation) -> Removal | None:
     bounds = _BOUNDS.get(remedy.name)
     return None if bounds is None else bounds(cause.cases, seen)
@@ -187,7 +194,7 @@ def to_document(found: Beside, foreign: tuple[int, int]) -> dict[str, Any]:
                 "name": each.remedy.name,
                 "title": each.remedy.title,
                 "cause": each.cause and str(each.cause),
-                "removes": None if each.removes is None else _removes(each.removes, foreign),
+                "removes": None if each.removes is None else removes_document(each.removes, foreign),
                 "effect": each.remedy.effect,
                 "risk": each.remedy.risk,
                 "migration": each.remedy.migration,
@@ -199,7 +206,8 @@ def to_document(found: Beside, foreign: tuple[int, int]) -> dict[str, Any]:
     }
 
 
-def _removes(removal: Removal, foreign: tuple[int, int]) -> dict[str, Any]:
+def removes_document(removal: Removal, foreign: tuple[int, int]) -> dict[str, Any]:
+    """Give what a remedy removes as JSON; ``foreign`` is all that there was."""
     return {
         "of": {"frames": foreign[0], "octets": foreign[1]},
         "at_least": {"frames": removal.frames_at_least, "octets": removal.octets_at_least},

@@ -16,7 +16,8 @@ from analyzer.model.addresses import format_mac
 from generator.deploy.bridge_writer import BridgeWriter
 from generator.deploy.hook import RELOAD, hook_text
 from generator.deploy.plan import InstallHook, Plan
-from generator.deploy.remedy_plan import Obstacle, RemedyPrediction, obstacles, predict, remedy_steps
+from generator.deploy.remedy_plan import Obstacle, obstacles, remedy_steps
+from generator.suggest.alternatives import Removal, removal, removes_document
 from generator.suggest.refusals import RefusalKind
 from nwscan.api.explaining import explain
 from nwscan.api.suggesting import Wish, suggest
@@ -53,7 +54,7 @@ class CardRemedy:
     explanation: Explanation
     before: kept.KeptReport
     remedy: Remedy
-    prediction: RemedyPrediction
+    removes: Removal | None
     obstacles: tuple[Obstacle, ...]
     hook: str | None
 
@@ -100,7 +101,7 @@ def suggest_remedy(
             *_refusals(proposals, seen.identity.macs, remedy),
             *obstacles(remedy, seen, with_hook=with_hook, libvirt_version=version),
         )
-        cards.append(CardRemedy(explanation, report, remedy, predict(remedy, explanation), against, text))
+        cards.append(CardRemedy(explanation, report, remedy, removal(remedy, explanation), against, text))
     identity = explained[0][1].observation.identity
     evidence = tuple(str(one.before.path) for one in cards)
     plan = Plan("nwscan.plan/1", identity.uuid or "", identity.name or "", uri, tuple(steps), name, evidence)
@@ -135,7 +136,8 @@ def _refusals(proposals: Proposals, macs: tuple[int, ...], remedy: Remedy) -> tu
 
 def to_document(card: CardRemedy) -> dict[str, Any]:
     """Give what is proposed for one card as ``nwscan.remedy/1``."""
-    identity, remedy = card.explanation.observation.identity, card.remedy
+    seen, remedy, removes = card.explanation.observation, card.remedy, card.removes
+    identity = seen.identity
     return {
         "schema": SCHEMA,
         "guest": {
@@ -153,12 +155,7 @@ def to_document(card: CardRemedy) -> dict[str, Any]:
         "risk": remedy.risk,
         "migration": remedy.migration,
         "hook": None if card.hook is None else {"text": card.hook, "needs": RELOAD},
-        "prediction": {
-            "foreign": card.explanation.observation.foreign[0],
-            "removed": card.prediction.removed,
-            "stay": card.prediction.stay,
-            "unknown": card.prediction.unknown,
-        },
+        "removes": None if removes is None else removes_document(removes, seen.foreign),
         "refusals": [{"reason": one.reason, "hint": one.hint, "can_force": one.can_force} for one in card.obstacles],
         "report": str(card.before.path),
     }

@@ -59,7 +59,8 @@ def print_status(found: HostStatus) -> None:
         return
     drifted = sum(1 for one in statuses if one.drift)
     ours = sum(1 for one in statuses if one.state is not None)
-    sentence = f"{count(ours)} card{'' if ours == 1 else 's'} with a filter of nwscan" + (
+    what = "a change" if any(one.has_remedy for one in statuses) else "a filter"
+    sentence = f"{count(ours)} card{'' if ours == 1 else 's'} with {what} of nwscan" + (
         f", {count(drifted)} not as intended" if drifted else ""
     )
     out.print(headline(sentence))
@@ -71,6 +72,8 @@ def print_status(found: HostStatus) -> None:
             out.print(remark(_pending_line(one)))
         for line in one.drift:
             out.print(headline(f"{one.guest} {one.mac}: {line}"))
+    if any(finding.can_repair for one in statuses for finding in one.findings):
+        out.print(remark("To put it right: nwscan status --repair"))
 
 
 def _status_row(one: CardStatus) -> tuple[str, ...]:
@@ -78,7 +81,8 @@ def _status_row(one: CardStatus) -> tuple[str, ...]:
     card = f"{one.guest} {one.tap or one.mac}"
     name = one.intended or one.live or one.inactive
     there = ("-" if known is None else "yes" if known == name else known for known in (one.live, one.inactive))
-    return card, name or "-", *there, rules, "pending" if one.pending else str(one.state or "-")
+    shown = " and ".join(part for part in (name, "a bridge remedy" if one.has_remedy else "") if part)
+    return card, shown or "-", *there, rules, "pending" if one.pending else str(one.state or "-")
 
 
 def _pending_line(one: CardStatus) -> str:

@@ -14,15 +14,11 @@ if TYPE_CHECKING:
 
 def print_remedy(card: CardRemedy) -> None:
     """Print one card's remedy."""
-    out, remedy, told = console(), card.remedy, card.prediction
+    out, remedy, removes = console(), card.remedy, card.removes
     who, foreign = card.explanation.observation.identity.label, card.explanation.observation.foreign[0]
-    kept_away = f"{count(told.removed)} of {count(foreign)} foreign frames"
-    out.print(headline(f"{who}: {remedy.title} would have kept {kept_away} away"))
-    if told.stay:
-        how = "they reach the tap by an entry of the FDB, or not through the bridge"
-        out.print(remark(f"{count(told.stay)} stay: {how}."))
-    if told.unknown:
-        out.print(remark(f"Of {count(told.unknown)} it cannot be told."))
+    least, most = (0, 0) if removes is None else (removes.frames_at_least, removes.frames_at_most)
+    some = count(most) if least == most else f"{count(least)} to {count(most)}"
+    out.print(headline(f"{who}: {remedy.title} would have kept {some} of {count(foreign)} foreign frames away"))
     for one in card.obstacles:
         can = " (--force overrules this)" if one.can_force else ""
         out.print(f"  refused: {visible(one.reason)}{can}\n  do:      {visible(one.hint)}", style="red")
