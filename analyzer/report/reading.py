@@ -73,7 +73,7 @@ def _identity(guest: doc.GuestPart, observed: doc.ObservedPart, new: set[str]) -
         card=guest.card,
         tap=guest.tap,
         bridge=guest.bridge,
-        addresses=tuple(address for address in _addresses(guest.addresses) if address.value not in addresses),
+        addresses=tuple(_ip(address) for address in _addresses(guest.addresses) if address.value not in addresses),
         macs_seen=tuple(address for address in _addresses(guest.macs_seen) if address.value not in new),
         groups=tuple(parse_mac(mac) for mac in guest.groups if mac not in groups),
         vlans=tuple(vlan for vlan in guest.vlans if vlan not in vlans),
@@ -117,6 +117,14 @@ def _asked(row: doc.Asked) -> Entry:
 
 def _addresses(parts: Sequence[doc.AddressPart]) -> tuple[Address, ...]:
     return tuple(Address(part.value, part.source, part.trusted) for part in parts)
+
+
+def _ip(address: Address) -> Address:
+    """Give the address. Raises ValueError where it is none: a rule may be made of it."""
+    ip_address(address.value)
+    if not address.value.isprintable():  # a zone, as in fe80::1%eth0, may hold anything
+        raise ValueError(f"not an IP address: {address.value!r}")
+    return address
 
 
 def _window(window: doc.WindowPart) -> CaptureWindow:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import sys
 from typing import Any, Final
@@ -41,6 +42,11 @@ EXIT_INTERNAL: Final = 70
 EXIT_INTERRUPTED: Final = 130
 EXIT_BROKEN_PIPE: Final = 128 + signal.SIGPIPE
 
+_ERROR_LENGTH: Final = 4000
+"""Characters of one field of an error at the most."""
+_NO_TEXT: Final = re.compile("[\udc80-\udcff]+")
+"""Octets of an argument that are no UTF-8, as Python keeps them (PEP 383)."""
+_NO_PATH: Final = {errno.ENAMETOOLONG, errno.ELOOP}
 _OUTPUT_ERRORS: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 """What a full disk says where standard output goes to a file; other files are guarded where they are used."""
 
@@ -95,7 +101,13 @@ def cli(context: click.Context, connect: str | None, state: str | None, verbose:
 def print_error(error: NwscanError) -> None:
     """Print an error with its three fields on stderr, a line each, what does not print being escaped."""
     fields = (("error: ", error.what), ("  where: ", error.where), ("  do:    ", error.hint))
-    click.echo("\n".join(f"{name}{visible(text)}" for name, text in fields if text), err=True)
+    click.echo("\n".join(f"{name}{_shortened(visible(text))}" for name, text in fields if text), err=True)
+
+
+def _shortened(text: str) -> str:
+    """Give the text with its middle left out where it would fill a screen: somebody else may have chosen it."""
+    half = _ERROR_LENGTH // 2
+    return text if len(text) <= _ERROR_LENGTH else f"{text[:half]} [...] {text[-half:]}"
 
 
 def _usage_error(error: click.ClickException) -> UsageError:
@@ -126,15 +138,33 @@ def main(arguments: list[str]) -> int:  # noqa: PLR0911 one return for each way 
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
         return EXIT_INTERRUPTED
+    except UnicodeEncodeError as error:
+        return _encoding_error(error, arguments)
     except OSError as error:
-        if error.errno not in _OUTPUT_ERRORS:
-            return _internal_error(error, arguments)
-        _stop_writing()
-        print_error(HostError(f"cannot write the output: {error.strerror}", "standard output", "make room for it"))
-        return HostError.exit_code
+        return _system_error(error, arguments)
     except Exception as error:  # noqa: BLE001 the one place: told below, raised again with -v
         return _internal_error(error, arguments)
     return result if isinstance(result, int) else 0
+
+
+def _encoding_error(error: UnicodeEncodeError, arguments: list[str]) -> int:
+    """Tell of an argument that is no UTF-8 where there has to be text."""
+    if not _NO_TEXT.fullmatch(error.object, error.start, error.end):
+        return _internal_error(error, arguments)
+    print_error(UsageError(f"no text in UTF-8: {error.object}", hint="name it in UTF-8; only files may be otherwise"))
+    return UsageError.exit_code
+
+
+def _system_error(error: OSError, arguments: list[str]) -> int:
+    """Tell of a path that can be none, and of output that nobody takes."""
+    if error.errno in _NO_PATH:
+        print_error(UsageError(f"no path: {error.strerror}", str(error.filename), "give a shorter one"))
+        return UsageError.exit_code
+    if error.errno not in _OUTPUT_ERRORS:
+        return _internal_error(error, arguments)
+    _stop_writing()
+    print_error(HostError(f"cannot write the output: {error.strerror}", "standard output", "make room for it"))
+    return HostError.exit_code
 
 
 def _internal_error(error: Exception, arguments: list[str]) -> int:

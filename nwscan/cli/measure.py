@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from analyzer.errors import UsageError
-from nwscan.cli.options import autostop, check_output, failing, identity_from, output_format, settings_of, whose
+from nwscan.cli.options import DAYS, autostop, check_output, failing, identity_from, output_format, settings_of, whose
 from nwscan.cli.ring_options import check_ring, ring_files
+from nwscan.render.text import ascii_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 @click.option("--no-keep", is_flag=True, help="Do not keep the frames' headers beside the report.")
 @click.option(
     "--keep-days",
-    type=click.FloatRange(0),
+    type=DAYS,
     default=30.0,
     metavar="DAYS",
     help="Delete kept windows older than this [30].",
@@ -172,7 +173,7 @@ def show(reports: Sequence[Report], shape: str, *, stderr: bool = False) -> None
         from analyzer.report.store import encode
 
         for report in reports:
-            click.echo(encode(report).decode(), err=stderr)
+            click.echo(ascii_json(encode(report).decode()), err=stderr)
     elif shape == "csv":
         from nwscan.render.csv import reports_csv
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+import math
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -24,6 +25,19 @@ def settings_of(context: click.Context) -> Settings:
     """Give the settings of this command line."""
     options: dict[str, Any] = context.obj or {}
     return settings_for(options.get("connect"), options.get("state"))
+
+
+class _Days(click.FloatRange):
+    """A number of days, up to a hundred years; click's own range takes what is not a number."""
+
+    def convert(self, value: object, param: click.Parameter | None, context: click.Context | None) -> float:
+        days: float = super().convert(value, param, context)
+        if math.isnan(days):
+            self.fail(f"{value!r} is not a number of days.", param, context)
+        return days
+
+
+DAYS: Final = _Days(0, 36525)
 
 
 def stop_rule(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> float | None:

@@ -10,7 +10,7 @@ import click
 
 from analyzer.errors import UsageError
 from nwscan.cli.measure import show
-from nwscan.cli.options import check_output, failing, output_format, settings_of
+from nwscan.cli.options import DAYS, check_output, failing, output_format, settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -130,9 +130,7 @@ def _tell_export(done: Exportation) -> None:
 
 @click.command(epilog="Example: nwscan forget vm1 --yes")
 @click.argument("guest", required=False)
-@click.option(
-    "--keep-days", type=click.FloatRange(0), metavar="DAYS", help="Delete only what is older than this [everything]."
-)
+@click.option("--keep-days", type=DAYS, metavar="DAYS", help="Delete only what is older than this [everything].")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_context
 def forget(context: click.Context, guest: str | None, keep_days: float | None, yes: bool) -> int:

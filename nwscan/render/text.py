@@ -5,6 +5,8 @@ Guest names, file names, comments and packet text may hold anything: none of it 
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Final
 
 _PREFIXES: Final = ("", "k", "M", "G", "T", "P")
@@ -14,10 +16,17 @@ _PLAIN: Final = 100.0
 _WHOLE: Final = ("B",)
 """Units that have no parts."""
 
+_BEYOND_ASCII: Final = re.compile("[^\n -~]+")
+
 
 def visible(text: str) -> str:
     """Give ``text`` on one line, every character that does not print being written as its escape."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def ascii_json(text: str) -> str:
+    """Give JSON with every character of its strings beyond ASCII as its escape: the same document, safe to show."""
+    return _BEYOND_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
 def csv_cell(text: str) -> str:
