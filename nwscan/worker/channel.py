@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 MESSAGE_LIMIT: Final = 256 * 1024 * 1024
 """Octets of one message at the most; a report with every table full is below 4 MiB."""
 
+MOST_DESCRIPTORS: Final = 1 << 16
+"""Descriptors of one request at the most: three a card, one a file."""
+
 _HEADER: Final = struct.Struct("!II")
 _DESCRIPTORS_AT_ONCE: Final = 200
 """SCM_MAX_FD of Linux is 253."""
@@ -29,10 +32,14 @@ Message = TypeVar("Message")
 
 
 class Channel(Generic[Message]):
-    """One end of the socket; ``incoming`` is the union of messages that this end accepts."""
+    """One end of the socket; ``incoming`` is the union of messages that this end accepts.
 
-    def __init__(self, sock: socket.socket, incoming: object) -> None:
+    ``most_descriptors`` may come with a message: none to the parent, whose worker may be somebody else's by now.
+    """
+
+    def __init__(self, sock: socket.socket, incoming: object, *, most_descriptors: int = 0) -> None:
         self._sock = sock
+        self._most_descriptors = most_descriptors
         self._decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(incoming)
         self._encoder = msgspec.msgpack.Encoder()
 
@@ -60,6 +67,8 @@ class Channel(Generic[Message]):
         size, expected = _HEADER.unpack(header)
         if size > MESSAGE_LIMIT:
             raise HostError(f"a message of {size} octets is above the limit", "the measuring worker's socket")
+        if expected > self._most_descriptors:
+            raise HostError(f"{expected} descriptors are above the limit", "the measuring worker's socket")
         descriptors: list[int] = []
         while len(descriptors) < expected:
             _, some, _, _ = socket.recv_fds(self._sock, 1, _DESCRIPTORS_AT_ONCE)

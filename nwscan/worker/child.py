@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from analyzer.classify.description import load_scapy
 from analyzer.errors import NwscanError
-from nwscan.worker.channel import Channel
+from nwscan.worker.channel import MOST_DESCRIPTORS, Channel
 from nwscan.worker.confine import confine
 from nwscan.worker.messages import (
     Analyze,
@@ -134,7 +134,9 @@ def _prepare(request: Request, descriptors: list[int], link: Link) -> Callable[[
 def main() -> int:
     """Serve one request on the socket whose descriptor is the argument."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    channel: Channel[Request] = Channel(socket.socket(fileno=int(sys.argv[1])), Request)
+    channel: Channel[Request] = Channel(
+        socket.socket(fileno=int(sys.argv[1])), Request, most_descriptors=MOST_DESCRIPTORS
+    )
     try:
         received = channel.receive()
         if received is None:

@@ -6,12 +6,13 @@ import os
 import socket
 import struct
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from analyzer.errors import HostError
-from nwscan.worker.channel import MESSAGE_LIMIT, Channel
+from nwscan.worker.channel import MESSAGE_LIMIT, MOST_DESCRIPTORS, Channel
 from nwscan.worker.messages import Analyze, Candidate, Candidates, Failed, Reply, Request
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ Ends = tuple[Channel[Request], Channel[Reply], socket.socket]
 def ends() -> Iterator[Ends]:
     """A worker's end, a parent's end, and the parent's bare socket."""
     one, other = socket.socketpair()
-    yield Channel(one, Request), Channel(other, Reply), other
+    yield Channel(one, Request, most_descriptors=MOST_DESCRIPTORS), Channel(other, Reply), other
     one.close()
     other.close()
 
@@ -81,3 +82,15 @@ def test_a_message_above_the_limit_is_refused_unread(ends: Ends) -> None:
     bare.sendall(struct.pack("!II", MESSAGE_LIMIT + 1, 0))
     with pytest.raises(HostError, match="above the limit"):
         worker.receive()
+
+
+def test_a_parent_takes_no_descriptor_of_its_worker(ends: Ends) -> None:
+    worker, parent, _ = ends
+    reader, writer = os.pipe()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    worker.send(Failed("x", "", "", 4), [writer])
+    with pytest.raises(HostError, match="descriptors are above the limit"):
+        parent.receive()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    os.close(reader)
+    os.close(writer)
