@@ -30,7 +30,7 @@ def settings_of(context: click.Context) -> Settings:
 class _Days(click.FloatRange):
     """A number of days, up to a hundred years; click's own range takes what is not a number."""
 
-    def convert(self, value: object, param: click.Parameter | None, context: click.Context | None) -> float:
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> float:  # noqa: ANN401
         days: float = super().convert(value, param, context)
         if math.isnan(days):
             self.fail(f"{value!r} is not a number of days.", param, context)
