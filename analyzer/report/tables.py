@@ -4,8 +4,8 @@ What lives here: loops over the columns of one batch and nothing else. What must
 or what it means. Hot: types in tables.pxd; the same file runs uncompiled.
 
 Memory is safe by construction: all columns of a batch are of one length (decode.py), a class is below CLASS_COUNT (the
-classifier gives no other), an ethertype has 16 bits and a VLAN 12, for which tables of 65536 and 4096 rows are made, a bin
-is written below the length of ``bins``, and a search in a table ends, since ``limit`` leaves a slot free.
+classifier gives no other), an ethertype has 16 bits and a VLAN 12, for which tables of 65536 and 4096 rows are made, a
+bin is written below the length of ``bins``, and a search in a table ends, since ``limit`` leaves a slot free.
 
 A table of addresses is a hash table with open addressing in one int64 array: a power of two slots of ``SLOT_LENGTH``
 values each (two MACs, frames, octets, first and last time in ns, error); a slot without frames is free.
