@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from analyzer.errors import HostError
 from nwscan.render import plots
+from nwscan.render.report import by_suffering, report_headline
 from nwscan.render.report_page import overview, report_section, suggestion_section, verdict_section
 from nwscan.render.text import visible
 from nwscan.version import VERSION
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from analyzer.report.report import Report
     from generator.evaluate.prediction import Prediction
     from nwscan.api import shown_documents as shown
+    from nwscan.render.blocks import Section
 
 _TEMPLATE: Final = "report.html.j2"
 _STYLE: Final = "report.css"
@@ -59,7 +61,7 @@ def html_page(
     )
     template = environment.from_string(folder.joinpath(_TEMPLATE).read_text(encoding="utf-8"))
     return template.render(
-        title=", ".join(dict.fromkeys(section.headline.split(":")[0] for section in sections[:1])) or "nothing",
+        title=_title(reports, sections),
         sections=sections,
         overview=overview(reports) if len(reports) > 1 else None,
         style=Markup(style),  # noqa: S704 - our own file
@@ -68,3 +70,10 @@ def html_page(
         widths=(plots.WIDE, plots.NARROW),
         version=VERSION,
     )
+
+
+def _title(reports: Sequence[Report], sections: Sequence[Section]) -> str:
+    """Give the sentence that says it all: of several cards, what the worst of them sees."""
+    if len(reports) > 1:
+        return f"Of {len(reports)} cards, {report_headline(by_suffering(reports)[0])}"
+    return sections[0].headline if sections else "nothing to show"

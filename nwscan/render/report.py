@@ -48,17 +48,22 @@ OVERVIEW_COLUMNS: Final = ("foreign share", "foreign rate", "frames seen", "lost
 """What stands behind the guest's name."""
 
 
+def by_suffering(reports: Iterable[Report]) -> list[Report]:
+    """Give the reports, the one with most foreign frames a second first."""
+    return sorted(reports, key=_foreign_fps, reverse=True)
+
+
+def _foreign_fps(report: Report) -> float:
+    return report.class_counts[FrameClass.FOREIGN_UNICAST][0] / (report.duration_s or 1.0)
+
+
 def overview_rows(reports: Iterable[Report]) -> Iterator[tuple[str, ...]]:
     """Give a row a card, who suffers most being first."""
-
-    def foreign_fps(report: Report) -> float:
-        return report.class_counts[FrameClass.FOREIGN_UNICAST][0] / (report.duration_s or 1.0)
-
-    for report in sorted(reports, key=foreign_fps, reverse=True):
+    for report in by_suffering(reports):
         yield (
             report.identity.label,
             percent(report.foreign_share[0]),
-            short(foreign_fps(report), "frames/s") if report.duration_s else "-",
+            short(_foreign_fps(report), "frames/s") if report.duration_s else "-",
             count(report.frames_seen),
             "not known" if report.frames_lost is None else count(report.frames_lost),
         )
