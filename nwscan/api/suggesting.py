@@ -148,10 +148,11 @@ def _for_guests(
     with LibvirtReader(settings.uri) as libvirt:
         library, everybody = read_library(libvirt), [card.identity for card in libvirt.cards()]
         seen = [looking.seen(card, window.report, everybody) for card, window in zip(cards, windows, strict=True)]
-        proposed = [
-            _propose(card, window, library, wish, observation)
-            for card, window, observation in zip(cards, windows, seen, strict=True)
-        ]
+        proposed = []
+        for card, window, observation in zip(cards, windows, seen, strict=True):
+            one = _propose(card, window, library, wish, observation)
+            proposed.append(one)  # two guests' uuids may begin alike: the next one's filters get other names
+            library = {**library, **{each.name: each for each in one.suggestion.filter_set.filters}}
         for uuid in dict.fromkeys(card.identity.uuid for card in cards):
             mine = tuple(one for one in proposed if one.card is not None and one.card.identity.uuid == uuid)
             changes = [(one.card, one.suggestion.filter_set) for one in mine if one.card is not None]
