@@ -77,6 +77,9 @@ _STYLE: Final[dict[str, Any]] = {
     "axes.facecolor": "none",
     "legend.frameon": False,
 }
+_LONG: Final = 10_000_000
+"""From here on a count is written with its SI prefix in a chart; the table beside it has all digits."""
+
 _NO_METADATA: Final[Any] = dict.fromkeys(("Date", "Creator", "Format", "Type"))
 
 
@@ -136,7 +139,7 @@ def classes(report: Report) -> Picture:
         for place, (kind, frames) in enumerate(rows):
             axes.barh(place, frames, height=0.62, color=CLASS_COLOURS[kind])
             share = f" ({percent(frames / seen)})" if seen and kind in TO_GUEST_CLASSES else ""
-            axes.annotate(f"{count(frames)}{share}", (frames, place), (5, 0), textcoords="offset points", va="center")
+            axes.annotate(f"{_room(frames)}{share}", (frames, place), (5, 0), textcoords="offset points", va="center")
         axes.set_yticks(range(len(rows)), [CLASS_NAMES[kind] for kind, _ in rows])
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.set_xlim(0, most * (1.9 if width_px <= NARROW else 1.3))
@@ -322,11 +325,20 @@ def ratio_words(row: Mapping[str, Any]) -> str:
     if row["ratio"] is None:
         return "-"
     if row["ratio_interval"] is None:
-        return f"{row['ratio']:.2f}"
+        return _ratio(row["ratio"])
     ends = (
         "any" if end is None else f"{end:.2f}" for end in (row["ratio_interval"][key] for key in ("lower", "upper"))
     )
-    return f"{row['ratio']:.2f} ({'..'.join(ends)})"
+    return f"{_ratio(row['ratio'])} ({'..'.join(ends)})"
+
+
+def _ratio(number: float) -> str:
+    return f"{number:.2f}" if number < _LONG else f"{number:.2g}"
+
+
+def _room(frames: int) -> str:
+    """Give a count in the room that there is behind a bar."""
+    return count(frames) if frames < _LONG else short(frames, "").strip()
 
 
 def _range(rates: np.ndarray[Any, Any]) -> str:

@@ -15,7 +15,8 @@ from nwscan.render.blocks import Block, Cause, Chart, Code, Column, Remarks, Sec
 from nwscan.render.class_names import CLASS_NAMES
 from nwscan.render.report import OVERVIEW_COLUMNS, OVERVIEW_TITLE, overview_rows, report_headline, report_remarks
 from nwscan.render.spans import pace_of
-from nwscan.render.text import count, percent, short
+from nwscan.render.text import count as digits
+from nwscan.render.text import percent, short
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,6 +35,14 @@ _TONES: Final = {
     "harmful": ("bad", "harmful"),
     "inconclusive": ("doubtful", "inconclusive"),
 }
+
+
+_LONG: Final = 10**12
+
+
+def count(number: int) -> str:
+    """Give a count in full, but for one that no column has room for."""
+    return digits(number) if number < _LONG else short(number, "").strip()
 
 
 def report_section(report: Report, name: str) -> Section:

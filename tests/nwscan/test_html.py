@@ -83,11 +83,7 @@ def test_it_renders_by_itself_and_fits(page: Page, documents: Path, width_px: in
     assert page.complaints() == []
     assert page.requests() == [path.as_uri()]
     assert page.value("document.documentElement.scrollWidth") == width_px
-    outside = (
-        "[...document.querySelectorAll('main *')].filter(e => e.checkVisibility() && !e.closest('.hidden, thead') &&"
-        " (r => r.width && (r.left < 0 || r.right > innerWidth))(e.getBoundingClientRect())).map(e => e.outerHTML)"
-    )
-    assert page.value(outside) == []
+    assert page.value(OUTSIDE) == []
     shown = "[...document.querySelectorAll('svg')].filter(e => e.checkVisibility()).map(e => e.viewBox.baseVal.width)"
     assert set(page.value(shown)) == {680 if width_px == 1280 else 340}
     assert len(page.value(shown)) == 3
@@ -96,6 +92,10 @@ def test_it_renders_by_itself_and_fits(page: Page, documents: Path, width_px: in
     assert page.screenshot().startswith(b"\x89PNG")
 
 
+OUTSIDE = (
+    "[...document.querySelectorAll('main *')].filter(e => e.checkVisibility() && !e.closest('.hidden, thead') &&"
+    " (r => r.width && (r.left < 0 || r.right > innerWidth))(e.getBoundingClientRect())).map(e => e.outerHTML)"
+)
 COLOURS = (
     "getComputedStyle(document.body).backgroundColor",
     "getComputedStyle(document.querySelector('svg text')).fill",
@@ -167,6 +167,35 @@ def test_hostile_names_stay_text_and_fit(page: Page, documents: Path, text: str)
     assert "49" not in page.value("document.querySelector('h1').textContent")
     shown = text.encode("unicode_escape").decode() if text == HOSTILE else text
     assert shown[:40] in page.value("document.body.textContent")
+
+
+def largest(value: Any, most: int) -> Any:  # noqa: ANN401 - any JSON value
+    """Give a document in which every number is as large as it may be."""
+    if isinstance(value, list):
+        return [largest(item, most) for item in value]
+    if isinstance(value, dict):
+        return {key: largest(item, most) for key, item in value.items()}
+    return most if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+@pytest.mark.slow
+def test_the_largest_numbers_fit(page: Page, documents: Path) -> None:
+    report, most = json.loads((documents / "before.json").read_text()), 2**56
+    report |= {key: largest(report[key], most // 8) for key in ("foreign_talkers", "groups")}
+    report["classes"] = {kind: {"frames": most // 8, "octets": most} for kind in report["classes"]}
+    report["windows"][0] |= {"frames_seen": most // 8 * 6, "frames_lost": most}
+    report["subclasses"] = []
+    (documents / "large.json").write_text(json.dumps(report))
+    verdict = json.loads((documents / "verdict.json").read_text())
+    verdict["classes"] = largest(verdict["classes"], most)
+    for row in verdict["classes"]:
+        row |= {key: {"frames": most, "octets": most} for key in ("offered", "delivered")}
+    (documents / "large-verdict.json").write_text(json.dumps(verdict))
+    path = made(documents, "large.json", "large-verdict.json", page="large.html")
+    for width_px in (1280, 400):
+        page.show(path, width_px)
+        assert page.value("document.documentElement.scrollWidth") == width_px
+        assert page.value(OUTSIDE) == []
 
 
 class Tags(HTMLParser):
