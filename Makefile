@@ -5,7 +5,7 @@ SECONDS := 900
 CODE := analyzer generator nwscan
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick lint lab lab-shell bench evaluator fuzz docs notebooks clean
+.PHONY: help setup demo test quick lint lab lab-shell bench evaluator fuzz sanitize docs notebooks clean
 
 help:  ## list the doors
 	@echo "make DOOR, where DOOR is one of:"
@@ -46,6 +46,9 @@ fuzz: setup  ## hostile octets for each reader and the decoder, SECONDS=900 each
 	@for target in frames packed pcap pcapng; do echo "== $$target"; \
 		$(PYTHON) -m tests.fuzz $$target --seconds $(SECONDS) || exit 1; done
 
+sanitize: setup  ## the compiled modules under AddressSanitizer and UndefinedBehaviorSanitizer
+	@$(PYTHON) tools/sanitize.py
+
 docs: setup  ## write the documents that are generated from the code
 	@NWSCAN_REGENERATE=1 $(PYTEST) -q -k generated
 
@@ -53,6 +56,6 @@ notebooks: setup  ## run the notebooks and write them with their output, as note
 	@$(PYTHON) -W ignore tools/notebooks.py
 
 clean:  ## remove what was built and fetched
-	@rm -rf .venv .lab build dist *.egg-info .coverage* .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	@rm -rf .venv .lab .sanitize build dist *.egg-info .coverage* .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	@find $(CODE) captures tests tools -name __pycache__ -prune -exec rm -rf {} +
 	@find $(CODE) \( -name '*.so' -o -name '*.c' \) -delete
