@@ -8,7 +8,6 @@ import re
 import select
 import signal
 import subprocess
-import sys
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -107,9 +106,7 @@ def test_a_filter_that_cuts_arp_is_rolled_back_at_once(lab: Lab, nwscan: Nwscan,
     with lab.sending(FEW), talking(lab):
         nwscan.run("suggest", VM1.name, "-o", path, "--force", duration_s=WINDOW_S)
         path.write_bytes(with_arp_cut(path.read_bytes()))
-        ended = lab.run(
-            [sys.executable, "-m", "tests.lab.apply_plan", str(path)], env=nwscan.environment(40), timeout_s=120
-        )
+        ended = lab.run(["nwscan", "apply", path, "--yes"], env=nwscan.environment(40), timeout_s=120)
     assert ended.returncode == ROLLED_BACK, ended
     assert re.search(
         "^error: the filter was rolled back: the filter drops .*ARP.*: at least", ended.stderr, re.MULTILINE
