@@ -177,7 +177,7 @@ def _settle(
     if record is not None and keeping.confirm_within_s:
         raise_if_undone(record, settings)
         record = change.await_confirmation(record, keeping.confirm_within_s, settings)
-    if code == 0 and not (keeping.yes or click.confirm("Keep it?", default=True, err=True)):
+    if code == 0 and not (keeping.yes or _is_kept(record)):
         _undo(plan, record, "not kept", settings, keeping)
         return 0
     if code == 0 and record is not None:
@@ -190,6 +190,13 @@ def _settle(
         click.echo(f"To keep it: nwscan confirm {typed(plan)}", err=keeping.is_document)
     click.echo(f"To undo it: nwscan rollback {typed(plan)}", err=keeping.is_document)
     return code
+
+
+def _is_kept(record: JournalRecord | None) -> bool:
+    """Ask whether the filter stays; whoever goes away without an answer is told what follows."""
+    if record is not None and record.is_pending and record.deadline is not None:
+        click.echo(f"Without an answer it is rolled back at {record.deadline.at}.", err=True)
+    return click.confirm("Keep it?", default=True, err=True)
 
 
 def _undo(plan: Plan, record: JournalRecord | None, why: str, settings: Settings, keeping: Keeping) -> None:
