@@ -58,6 +58,8 @@ def export(
         _print_shipped("alerts.yml" if alerts else "grafana.json")
         return
     check_output(textfile)
+    if textfile is not None and textfile.exists() and not textfile.is_file():
+        raise UsageError("not a file: it would be replaced", f"--textfile {textfile}", "name a file, new or of before")
     if listen is None and textfile is None:
         listen = DEFAULT_LISTEN
     place = None if listen is None else parse_listen(listen)

@@ -292,6 +292,11 @@ def test_a_file_where_none_can_be_is_refused_before_anything_is_counted(tmp_path
         write_file(registry_of(collector()), tmp_path / "no" / "a.prom")
 
 
+def test_a_device_is_never_replaced() -> None:
+    assert nwscan("export", "--textfile", "/dev/full").error(2)["where"] == "--textfile /dev/full"
+    assert Path("/dev/full").is_char_device()
+
+
 def test_a_file_is_replaced_in_one_step_and_readable_to_the_node_exporter(tmp_path: Path) -> None:
     path = tmp_path / "nwscan.prom"
     path.write_text("before")
