@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -181,6 +183,18 @@ def test_names_of_guests_are_escaped_everywhere() -> None:
     lines = top_csv(document).splitlines()
     assert lines[1].startswith("'=1+1,vnet1,52:54:00:00:00:01,,,unicast_to_guest,0.0,")
     assert lines[-1] == "vm2,vnet2,52:54:00:00:00:02,,,,,,,,"
+
+
+def test_documents_obey_the_published_schema() -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    path = Path(__file__).parents[2] / "nwscan/schemas/top-1.json"
+    checker = jsonschema.Draft202012Validator(json.loads(path.read_text(encoding="utf-8")))
+    rows = rate(1, [1, 2, 3, 4, 5, 0]), rate(2, [0] * 6, foreign_offered=7)
+    document = top_document(rows, count_of((card(3),), HostError("libvirt is away")), 2.0)
+    assert list(checker.iter_errors(document)) == []
+    assert document["taps"][2]["classes"] is None
+    document["taps"][0]["classes"]["foreign_unicast"]["offered"] = None
+    assert len(list(checker.iter_errors(document))) == 1
 
 
 def test_a_tap_without_two_counts_has_no_rate() -> None:
