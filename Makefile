@@ -5,7 +5,7 @@ SECONDS := 900
 CODE := analyzer generator nwscan
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick lint lab lab-shell bench evaluator fuzz sanitize docs notebooks clean
+.PHONY: help setup demo test quick lint lab lab-shell bench evaluator fuzz sanitize faults docs notebooks clean
 
 help:  ## list the doors
 	@echo "make DOOR, where DOOR is one of:"
@@ -48,6 +48,9 @@ fuzz: setup  ## hostile octets for each reader and the decoder, SECONDS=900 each
 
 sanitize: setup  ## the compiled modules under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(PYTHON) tools/sanitize.py
+
+faults: setup  ## every fault at every step of every kind of plan, on a real libvirtd (make test has a part of them)
+	@NWSCAN_FAULTS=all $(PYTEST) -q tests/lab/test_faults.py
 
 docs: setup  ## write the documents that are generated from the code
 	@NWSCAN_REGENERATE=1 $(PYTEST) -q -k generated

@@ -16,7 +16,6 @@ from generator.deploy.status import card_statuses
 from generator.deploy.transaction import apply, rollback
 from generator.suggest.profiles import profile_filters
 from nwscan.api.planning import make_plan, read_library
-from tests.generator.deploy.killing import Killer, killed_at
 from tests.lab import layout
 from tests.lab.kernel_calls import call_in_network
 from tests.lab.paused_guest import MACS, NAME, UUID, cards, filterref
@@ -65,27 +64,6 @@ class LabWriter(LibvirtWriter):
         return call_in_network(self._network, partial(kernel_rules, tap))
 
 
-class KilledDoor:
-    """A real door that is a point to be killed at before and after each call that changes something."""
-
-    def __init__(self, door: LibvirtWriter, killer: Killer) -> None:
-        self._door = door
-        self._killer = killer
-
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the door has
-        found = getattr(self._door, name)
-        if name not in MUTATING:
-            return found
-
-        def call(*arguments: object, **options: object) -> object:
-            self._killer.point()
-            result = found(*arguments, **options)
-            self._killer.point()
-            return result
-
-        return call
-
-
 class Bench:
     """The lab's libvirt and a journal of the test's own."""
 
@@ -119,13 +97,6 @@ class Bench:
     def rollback(self, guest: str = UUID) -> tuple[Undone, ...]:
         with LabWriter(self.lab) as door:
             return rollback(guest, door, self.journal)
-
-    def killed(self, target: int, act: Callable[[Any, Journal], object]) -> bool:
-        def run(killer: Killer) -> None:
-            with LabWriter(self.lab) as door:
-                act(KilledDoor(door, killer), Journal(self.folder))
-
-        return killed_at(target, run)
 
     def status(self, name: str = NAME) -> CardStatus | None:
         with LibvirtReader(self.uri) as reader:
@@ -200,5 +171,8 @@ def kill_libvirtd(lab: Lab) -> None:
 def start_libvirtd(lab: Lab) -> None:
     """Start it again and wait until it answers."""
     command = f"setsid libvirtd -f {layout.ROOT}/libvirtd.conf -p {layout.LIBVIRTD_PID}"
-    wait = f"until virsh -c {layout.URI} version > /dev/null 2>&1; do sleep 0.02; done"
-    lab.run(["sh", "-c", f"{command} < /dev/null >> {layout.LIBVIRTD_LOG} 2>&1 & {wait}"], check=True)
+    wait = (
+        f"for try in $(seq 1000); do virsh -c {layout.URI} version > /dev/null 2>&1 && exit 0; sleep 0.02; done; exit 1"
+    )
+    done = lab.run(["sh", "-c", f"{command} < /dev/null >> {layout.LIBVIRTD_LOG} 2>&1 & {wait}"])
+    assert done.returncode == 0, lab.outside(layout.LIBVIRTD_LOG).read_text()[-2000:]

@@ -1,8 +1,7 @@
-"""Applying and undoing on a real libvirt: octet for octet, whatever was there, killed wherever it may be."""
+"""Applying and undoing on a real libvirt: octet for octet, whatever was there. Faults: test_faults.py."""
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,10 +10,10 @@ from analyzer.errors import HostError, RollbackIncompleteError, RolledBackError
 from analyzer.host.guests import LibvirtReader
 from generator.deploy.journal import Journal, State
 from generator.deploy.libvirt_writer import LibvirtWriter
-from generator.deploy.transaction import apply, rollback
+from generator.deploy.transaction import apply
 from tests.lab import layout
-from tests.lab.deploy_bench import EXTRA, KINDS, NETWORKS, QUICK, Bench, Meddler, Texts, kill_libvirtd, start_libvirtd
-from tests.lab.paused_guest import NAME, UUID, cards, filterref, paused_guest
+from tests.lab.deploy_bench import EXTRA, KINDS, NETWORKS, Bench, Meddler
+from tests.lab.paused_guest import NAME, cards, filterref, paused_guest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,49 +76,6 @@ def test_the_comment_of_a_rule_is_kept_by_libvirt(bench: Bench) -> None:
             assert door.filter_xml("nwscan-comment") == text
         finally:
             door.undefine_filter("nwscan-comment")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["no filter", "two filters quickly", "off"])
-def test_killed_while_applying(lab: Lab, bench: Bench, kind: str) -> None:
-    kinds = {**KINDS, "two filters quickly": (cards(reference=QUICK), cards())}
-    with paused_guest(lab, *kinds[kind]):
-        before, plan, target = bench.texts(), bench.plan(), 0
-        while bench.killed(target, lambda door, journal: apply(plan, door, journal)):
-            check_told(bench, before)
-            bench.rollback()
-            assert bench.texts() == before
-            target += 1
-        assert target == 3 + 3 + 5 * len(plan.steps)
-        bench.rollback()
-        assert bench.texts() == before
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["no filter", "off"])
-def test_killed_while_undoing(lab: Lab, bench: Bench, kind: str) -> None:
-    with paused_guest(lab, *KINDS[kind]):
-        before, plan, target = bench.texts(), bench.plan(), 0
-        bench.apply(plan)
-        while bench.killed(target, lambda door, journal: rollback(UUID, door, journal)):
-            check_told(bench, before)
-            bench.rollback()
-            assert bench.texts() == before
-            bench.apply(plan)
-            target += 1
-        assert target == 3 + 5 * len(plan.steps)
-        assert bench.texts() == before
-
-
-def check_told(bench: Bench, before: Texts) -> None:
-    """What is otherwise than before stands in the journal and in the status."""
-    records, status = bench.journal.in_force(UUID), bench.status()
-    if bench.texts() != before:
-        assert records
-    if records:
-        assert status is not None
-        assert status.state is records[0].state
-        assert records[0].state is State.APPLIED or any("nwscan rollback" in line for line in status.drift)
 
 
 def test_a_guest_that_restarts_in_between_is_restored(lab: Lab, bench: Bench) -> None:
@@ -253,21 +209,3 @@ def test_two_at_once(lab: Lab, bench: Bench) -> None:
             bench.apply(plan)
         bench.rollback()
         assert bench.texts() == before
-
-
-def test_libvirtd_is_killed_amid_applying(scratch_lab: Lab, tmp_path: Path) -> None:
-    lab, bench = scratch_lab, Bench(scratch_lab, tmp_path / "journal")
-    with paused_guest(lab, *KINDS["no filter"]):
-        for number in (1, 2, 3, 4):
-            before, plan = bench.texts(), bench.plan()
-            with LibvirtWriter(bench.uri) as door:
-                meddler: Any = Meddler(door, number, lambda: kill_libvirtd(lab))
-                with pytest.raises(RollbackIncompleteError):
-                    apply(plan, meddler, bench.journal)
-            start_libvirtd(lab)
-            status = bench.status()
-            assert status is not None
-            assert status.state in {State.APPLYING, State.UNDOING}
-            bench.rollback()
-            assert bench.texts() == before
-            shutil.rmtree(bench.folder)

@@ -1,0 +1,276 @@
+"""Faults that strike while a plan is carried out or undone, and the table of all of them: kind of plan x step x fault.
+
+Each strikes a real libvirtd and real guests, paused before their first instruction. What must hold afterwards is held
+by test_faults.py.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from generator.deploy import journal as journal_module
+from generator.deploy.journal import Event, Header, Journal, State
+from tests.lab import layout
+from tests.lab.deploy_bench import ADDRESSED, MUTATING, QUICK, on_network
+from tests.lab.paused_guest import MACS, cards
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from generator.deploy.plan import Plan
+    from tests.lab.lab import Lab
+
+PAGE_OCTETS: Final = 4096
+SMALL_DISK: Final = f"{layout.ROOT}/small"
+_STAMP: Final = "2026-01-01T00:00:00.000000+00:00"
+
+
+@dataclass(frozen=True)
+class PlanKind:
+    """A guest's cards, running and for the next start, and what is planned for it."""
+
+    live: str | None
+    inactive: str | None
+    steps: int
+    profile: str = "mac"
+    is_redefinition: bool = False
+    """The plan comes on top of one that was applied before, and is undone with it."""
+
+
+PLANS: Final = {
+    "a filter on a bare card": PlanKind(cards(), cards(), 4),
+    "beside an earlier filter": PlanKind(cards(reference=QUICK), cards(reference=QUICK), 4),
+    "a redefinition": PlanKind(cards(), cards(), 1, is_redefinition=True),
+    "several filters": PlanKind(cards(reference=ADDRESSED), cards(reference=ADDRESSED), 5, profile="ip"),
+    "several cards": PlanKind(cards(MACS), cards(MACS), 8),
+    "a guest that is off": PlanKind(None, cards(), 3),
+    "a transient guest": PlanKind(cards(), None, 3),
+    "a card on a network": PlanKind(on_network("lab-bridge"), on_network("lab-bridge"), 4),
+}
+
+
+class Phase(StrEnum):
+    """What is being done when it strikes."""
+
+    APPLYING = "applying"
+    UNDOING = "undoing"
+
+
+class Fault(StrEnum):
+    """What happens, and when: before libvirt is asked for a step, while it is at it, after it has done it."""
+
+    KILLED_WRITING = "killed as it writes the step down"
+    KILLED_BEFORE = "killed before"
+    KILLED_DURING = "killed during"
+    KILLED_AFTER = "killed after"
+    LIBVIRTD_BEFORE = "libvirtd killed before"
+    LIBVIRTD_DURING = "libvirtd killed during"
+    LIBVIRTD_AFTER = "libvirtd killed after"
+    DISK_FULL = "disk full as it writes the step down"
+    SHUT_DOWN = "guest shut down before"
+    RESTARTED = "guest started anew before"
+
+
+OF_US: Final = (Fault.KILLED_WRITING, Fault.KILLED_BEFORE, Fault.KILLED_DURING, Fault.KILLED_AFTER)
+OF_LIBVIRTD: Final = (Fault.LIBVIRTD_BEFORE, Fault.LIBVIRTD_DURING, Fault.LIBVIRTD_AFTER)
+OF_THE_GUEST: Final = (Fault.SHUT_DOWN, Fault.RESTARTED)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One fault of the table; ``step`` counts what is changed, from 0, in the order in which it is."""
+
+    kind: str
+    phase: Phase
+    step: int
+    fault: Fault
+
+    def __str__(self) -> str:
+        return f"{self.kind}, {self.phase}, step {self.step + 1}: {self.fault}"
+
+
+_QUICK: Final = frozenset({"a filter on a bare card", "a guest that is off", "a transient guest"})
+
+
+def is_chosen(cell: Cell) -> bool:
+    """Say whether a fault strikes in this run: NWSCAN_FAULTS=all asks for the whole table.
+
+    Else plans of many steps are spared what takes long, and what resembles another plan's faults.
+    """
+    if os.environ.get("NWSCAN_FAULTS") == "all" or cell.kind in _QUICK:
+        return True
+    if cell.kind == "several cards":
+        return cell.fault in {Fault.KILLED_DURING, Fault.DISK_FULL}
+    return cell.fault not in (*OF_LIBVIRTD, *OF_THE_GUEST)
+
+
+def chosen(kind: str, *those: Fault) -> list[Cell]:
+    """Give the faults of a kind that strike a kind of plan in this run."""
+    return [cell for cell in table() if cell.kind == kind and cell.fault in those and is_chosen(cell)]
+
+
+def table() -> Iterator[Cell]:
+    """Give every fault that there can be."""
+    for name, kind in PLANS.items():
+        for phase in Phase:
+            # a change on top of another is undone with it: its steps, and those of the first that the guest got
+            steps = kind.steps + 4 if kind.is_redefinition and phase is Phase.UNDOING else kind.steps
+            for step in range(steps):
+                for fault in Fault:
+                    if fault not in OF_THE_GUEST or can_happen(fault, kind):
+                        yield Cell(name, phase, step, fault)
+
+
+def can_happen(fault: Fault, kind: PlanKind) -> bool:
+    """Say whether there is a guest that this can happen to."""
+    return kind.live is not None and (fault is Fault.SHUT_DOWN or kind.inactive is not None)
+
+
+def counted(cells: Sequence[Cell]) -> str:
+    """Give the table as people read it: how many faults of each kind strike which plans."""
+    counts = Counter((cell.kind, cell.fault) for cell in cells)
+    lines = [f"{len(cells)} faults of {len(list(table()))} are injected:"]
+    for fault in Fault:
+        of_plans = ", ".join(f"{kind} {counts[kind, fault]}" for kind in PLANS if counts[kind, fault])
+        total = sum(number for (_, one), number in counts.items() if one is fault)
+        lines.append(f"  {total:4} {fault}: {of_plans}")
+    return "\n".join(lines)
+
+
+@dataclass
+class Strike:
+    """A door at which ``act`` happens before, during or after the change ``number``; None: it just takes the time."""
+
+    door: Any
+    number: int | None = None
+    moment: str = "before"
+    act: Callable[[], object] = field(default=lambda: None)
+    durations: Sequence[float] = ()
+    taken: list[float] = field(default_factory=list)
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the door has
+        found = getattr(self.door, name)
+        if name not in MUTATING:
+            return found
+
+        def call(*arguments: object, **options: object) -> object:
+            is_struck = len(self.taken) == self.number
+            if is_struck and self.moment == "before":
+                self.act()
+            timer = None
+            if is_struck and self.moment == "during":
+                timer = threading.Timer(self.durations[len(self.taken)] / 2, self.act)
+                timer.start()
+            start = time.monotonic()
+            try:
+                return found(*arguments, **options)
+            finally:
+                self.taken.append(time.monotonic() - start)
+                if timer is not None:
+                    timer.join()
+                if is_struck and self.moment == "after":
+                    self.act()
+
+        return call
+
+
+def die() -> None:
+    """End this process as ``kill -9`` does."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_writing(number: int) -> None:
+    """Let this process die when half of the event of the step ``number`` (in order) is on the disk."""
+    write, seen = journal_module._write_all, [0]
+
+    def dying(descriptor: int, octets: bytes) -> None:
+        if b'"event":"begin"' in octets or b'"event":"undo"' in octets:
+            if seen[0] == number:
+                os.write(descriptor, octets[: len(octets) // 2])
+                die()
+            seen[0] += 1
+        write(descriptor, octets)
+
+    journal_module._write_all = dying
+
+
+def in_a_child(act: Callable[[], object]) -> int:
+    """Do something in a process of its own and give how it ended: minus the signal, or its exit code."""
+    child = os.fork()
+    if child == 0:
+        try:
+            act()
+        except BaseException:  # noqa: BLE001 - nothing may come back into pytest from here
+            os._exit(70)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+# A disk that is really full -----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def small_disk(lab: Lab) -> Iterator[None]:
+    """A disk of 256 KiB at SMALL_DISK in the lab."""
+    lab.run(["sh", "-ec", f"mkdir -p {SMALL_DISK}; mount -t tmpfs -o size=256k tmpfs {SMALL_DISK}"], check=True)
+    try:
+        yield
+    finally:
+        lab.run(["umount", SMALL_DISK], check=True)
+
+
+def padded(plan: Plan, before: Sequence[Event], room: int = 20) -> tuple[Plan, int]:
+    """Give the plan with so much evidence that the event behind ``before`` needs a page more after ``room`` octets.
+
+    Gives the pages that the file needs until then as well.
+    """
+
+    def size(one: Plan) -> int:
+        lines = (Header("nwscan.journal/1", _STAMP, one), *before)
+        return sum(len(msgspec.json.encode(line)) + 1 for line in lines)
+
+    longer = msgspec.structs.replace(plan, evidence=(*plan.evidence, ""))
+    pad = -(size(longer) + room) % PAGE_OCTETS
+    longer = msgspec.structs.replace(plan, evidence=(*plan.evidence, "x" * pad))
+    assert (size(longer) + room) % PAGE_OCTETS == 0
+    return longer, (size(longer) + room) // PAGE_OCTETS
+
+
+def begun(steps: int) -> list[Event]:
+    """Give the events of ``steps`` steps as the journal writes them."""
+    return [Event(_STAMP, "begin", step=number) for number in range(steps)]
+
+
+def undone(steps: int, count: int) -> list[Event]:
+    """Give the events of a change of ``steps`` steps, applied, of which the last ``count`` are undone."""
+    last = [Event(_STAMP, "undo", step=number) for number in reversed(range(steps))]
+    return [*begun(steps), Event(_STAMP, "state", state=State.APPLIED), *last[:count]]
+
+
+def fill(lab: Lab, pages: int) -> None:
+    """Leave so many pages free on the small disk."""
+    disk = lab.outside(SMALL_DISK)
+    room = os.statvfs(disk)
+    with (disk / "fill").open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, (room.f_bavail - pages) * room.f_frsize)
+    assert os.statvfs(disk).f_bavail == pages
+
+
+def make_room(lab: Lab) -> None:
+    """Take away what fills the small disk."""
+    (lab.outside(SMALL_DISK) / "fill").unlink(missing_ok=True)
+
+
+def small_journal(lab: Lab) -> Journal:
+    """Give a journal on the small disk."""
+    return Journal(lab.outside(SMALL_DISK) / "journal")
