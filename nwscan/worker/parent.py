@@ -30,6 +30,9 @@ _END_S: Final = 5.0
 _ONE_THREAD: Final = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 """numpy starts no threads at import: a worker must not have any before it has given up its privileges."""
 
+_NO_CACHE: Final = {"XDG_CACHE_HOME": "/dev/null/none", "XDG_CONFIG_HOME": "/dev/null/none"}
+"""scapy would read pickles from the home folder, which under sudo may be somebody else's, and write them there."""
+
 
 class Worker:
     """One measuring worker: a child process that has the descriptors it was sent and nothing else of ours."""
@@ -109,7 +112,7 @@ def measuring_worker() -> Iterator[Worker]:
             process = subprocess.Popen(  # noqa: S603 our own interpreter and module, no input in the arguments
                 [sys.executable, "-P", "-m", "nwscan.worker.child", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
-                env={**os.environ, **_ONE_THREAD},
+                env={**os.environ, **_ONE_THREAD, **_NO_CACHE},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=complaints,

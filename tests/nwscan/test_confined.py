@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import socket
 import subprocess
 import sys
@@ -157,6 +158,28 @@ def test_what_a_worker_is_confined_in_does_not_change_its_report(state: Path) ->
     )  # fmt: skip
     assert "Ether / " in done.stdout
     assert "cannot read" not in done.stdout
+
+
+class _Owned:
+    """Unpickling it makes a file in the folder that one is in."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return exec, ("open('owned', 'w')",)
+
+
+def test_a_worker_takes_nothing_from_the_home_folder_and_leaves_nothing_there(tmp_path: Path) -> None:
+    """Under sudo it may be another user's, who wrote what a library of the worker unpickles."""
+    cache = tmp_path / ".cache" / "scapy"
+    cache.mkdir(parents=True)
+    for name in ("ethertypes", "services", "manufdb", "bluetoothids"):
+        (cache / f"{name}.pickle").write_bytes(pickle.dumps({"content": _Owned(), "ts": 1e11}))
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    bare = {name: value for name, value in os.environ.items() if not name.startswith("XDG_")}
+    words = [*typed("analyze", BEFORE, "--mac", MAC, "--json")]
+    bare |= {"HOME": str(tmp_path), "NWSCAN_STATE": str(tmp_path / "state"), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(words, cwd=tmp_path, env=bare, capture_output=True, text=True, check=True)
+    assert "Ether / " in done.stdout
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 @pytest.fixture

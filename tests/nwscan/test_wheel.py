@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import sysconfig
+import venv
 import zipfile
 from pathlib import Path
 
@@ -67,3 +69,32 @@ def test_without_a_compiler_there_is_no_wheel(tmp_path: Path) -> None:
     assert done.returncode != 0
     assert "/nonexistent/cc" in done.stdout + done.stderr
     assert not list((tmp_path / "dist").glob("*.whl"))
+
+
+def contents(folder: Path) -> set[str]:
+    """All files below a folder but for the caches that Python makes."""
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc"}
+
+
+def test_an_installed_wheel_does_the_whole_job_and_leaves_nothing(wheel: Path, tmp_path: Path) -> None:
+    """In an environment that has what nwscan needs, and nwscan from the wheel alone."""
+    place = tmp_path / "environment"
+    venv.create(place)
+    site = next((place / "lib").glob("python*/site-packages"))
+    (site / "needed.pth").write_text(sysconfig.get_path("purelib") + "\n")  # a path alone: no editable install of there
+    before = contents(place)
+    pip = [sys.executable, "-m", "pip", "--python", str(place), "--disable-pip-version-check", "--quiet"]
+    subprocess.run([*pip, "install", "--no-index", "--no-deps", str(wheel)], check=True)
+    home = tmp_path / "home"
+    home.mkdir()
+    bare = {"PATH": "/usr/bin:/bin", "HOME": str(home), "TMPDIR": str(home), "NWSCAN_STATE": str(home / "state")}
+    where = [place / "bin/python", "-c", "import nwscan.worker.child as it; print(it.__file__)"]
+    assert str(site) in subprocess.run(where, cwd=home, env=bare, capture_output=True, text=True, check=True).stdout
+    done = subprocess.run(
+        [place / "bin/nwscan", "demo"], cwd=home, env=bare, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "foreign unicast" in done.stdout
+    assert contents(home) == set()
+    subprocess.run([*pip, "uninstall", "--yes", "nwscan"], check=True)
+    assert contents(place) == before
