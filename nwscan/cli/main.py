@@ -175,10 +175,5 @@ def _internal_error(error: Exception, arguments: list[str]) -> int:
     return EXIT_INTERNAL
 
 
-def run() -> None:
-    """Run the command line of this process."""
-    sys.exit(main(sys.argv[1:]))
-
-
 if __name__ == "__main__":
-    run()
+    sys.exit(main(sys.argv[1:]))
