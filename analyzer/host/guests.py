@@ -183,7 +183,7 @@ class LibvirtReader:
                 by_name = domain.interfaceAddresses(source)
             except self._libvirt.libvirtError:
                 continue
-            for mac, value in _told_addresses(by_name):
+            for mac, value in told_addresses(by_name):
                 known = found.setdefault(mac, [])
                 if value not in {address.value for address in known}:
                     known.append(Address(value, provenance, trusted))
@@ -354,7 +354,7 @@ def _stated_addresses(reference: FilterReference | None) -> tuple[Address, ...]:
     return tuple(Address(value, Provenance.LIBVIRT_XML, trusted=True) for value in dict.fromkeys(values) if value)
 
 
-def _told_addresses(by_name: Mapping[str, Mapping[str, Any]] | None) -> Iterator[tuple[int, str]]:
+def told_addresses(by_name: Mapping[str, Mapping[str, Any]] | None) -> Iterator[tuple[int, str]]:
     """Read what virDomainInterfaceAddresses gives: MAC and address; what is neither is left out."""
     for entry in (by_name or {}).values():
         try:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import queue
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from analyzer.errors import HostError
 from analyzer.host.domain_xml import InterfaceXml, for_update, interfaces, read_binding
 from analyzer.host.filter_users import read_filter_users
-from analyzer.host.guests import load_libvirt
+from analyzer.host.guests import load_libvirt, told_addresses
 from analyzer.host.rules import kernel_rules
 from analyzer.model.addresses import parse_mac
 from generator.deploy.bridge_writer import BridgeWriter
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from analyzer.host.rules import KernelRules
     from generator.deploy.door import BridgeDoor
 
+AGENT_TIMEOUT_S: Final = 10.0
 _PERMISSION_HINT: Final = "run as root, or with a polkit rule that lets you manage libvirt"
 
 
@@ -140,6 +143,37 @@ class LibvirtWriter:
         """Name who refers to a filter: filters, and guests by what runs, by their definition, by a saved state."""
         with self._asking("who refers to which nwfilter"):
             return read_filter_users(self._libvirt, self._connection).get(name, ())
+
+    def agent_addresses(self, guest: str, timeout_s: float = AGENT_TIMEOUT_S) -> tuple[tuple[int, str], ...]:
+        """Ask the agent inside the running guest with uuid ``guest`` for its addresses: MAC and address of each.
+
+        A read-only connection may not ask. What it says is the guest's word: nobody may trust it. Raises HostError
+        where there is no agent, and where none answers in time: libvirt itself would wait without end for a guest
+        that likes to be waited for.
+        """
+        domain = self._lookup_guest(guest)
+        if domain is None:
+            raise HostError("the guest is gone", f"{guest} at {self.uri}", "see what there is with: virsh list --all")
+        answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+        def ask() -> None:
+            try:
+                answers.put(domain.interfaceAddresses(self._libvirt.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT))
+            except self._libvirt.libvirtError as error:
+                answers.put(error)
+
+        threading.Thread(target=ask, daemon=True, name=f"agent of {guest}").start()
+        try:
+            answer = answers.get(timeout=timeout_s)
+        except queue.Empty:
+            raise HostError(f"the guest agent does not answer within {timeout_s:g} s", f"guest {guest}") from None
+        if isinstance(answer, self._libvirt.libvirtError):
+            raise HostError(
+                f"libvirt: {answer.get_error_message()}",
+                f"agent of guest {guest} at {self.uri}",
+                "run qemu-guest-agent in the guest, with a channel org.qemu.guest_agent.0 in its XML",
+            ) from answer
+        return tuple(told_addresses(answer))
 
     def update_interface(self, guest: str, xml: str, *, live: bool) -> None:
         """Replace the card that has the MAC of ``xml``, in the running guest or in its definition."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,13 +32,24 @@ class TapRow:
     port: PortState | None
 
 
-def list_taps(settings: Settings | None = None) -> tuple[TapRow, ...]:
-    """Give every tap of a running guest, by guest and card. Raises HostError where libvirt does not answer."""
+def list_taps(
+    settings: Settings | None = None, *, ask_agent: bool = False
+) -> tuple[tuple[TapRow, ...], tuple[str, ...]]:
+    """Give every tap of a running guest, by guest and card, and notes on agents that were asked and told nothing.
+
+    Raises HostError where libvirt does not answer.
+    """
     settings = settings or Settings()
     ports = {port.name: port for port in bridge.all_ports()}
     with LibvirtReader(settings.uri) as libvirt:
         cards = [card for card in libvirt.cards() if card.identity.tap]
-    return tuple(TapRow(card, ports.get(card.identity.tap or "")) for card in cards)
+    notes: tuple[str, ...] = ()
+    if ask_agent:
+        from nwscan.api.identify import with_agents
+
+        identities, notes = with_agents([card.identity for card in cards], settings)
+        cards = [replace(card, identity=identity) for card, identity in zip(cards, identities, strict=True)]
+    return tuple(TapRow(card, ports.get(card.identity.tap or "")) for card in cards), notes
 
 
 def list_document(rows: tuple[TapRow, ...]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from nwscan.cli.options import autostop, output_format, settings_of
+from nwscan.cli.options import EXIT_INCONCLUSIVE, autostop, output_format, settings_of
 
 
 @click.command(epilog="Example: nwscan explain vm1 -a duration:10")
@@ -16,7 +16,8 @@ def explain(context: click.Context, guest: str, duration_s: float, shape: str) -
     """Measure GUEST and say why foreign unicast reaches its tap: causes with evidence, share, remedies and their risk.
 
     Looks at the bridge before, while and after it measures: FDB, ageing time, port flags, and who speaks from which
-    port. Changes nothing; the remedies are commands to read and type.
+    port. Changes nothing; the remedies are commands to read and type. Exit code 7: not one frame was seen on a tap,
+    which says nothing about foreign ones.
     """
     from nwscan.api import explaining, measure
     from nwscan.render.progress import capture_progress
@@ -36,4 +37,5 @@ def explain(context: click.Context, guest: str, duration_s: float, shape: str) -
 
         for _, explanation in explained:
             print_explanation(explanation)
-    return 0
+    is_silent = any(not kept.report.frames_seen for kept, _ in explained)
+    return EXIT_INCONCLUSIVE if is_silent else 0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from nwscan.cli.options import output_format, settings_of
+from nwscan.cli.options import asking_agent, output_format, settings_of, tell
 
 if TYPE_CHECKING:
     from generator.deploy.status import CardStatus
@@ -17,13 +17,15 @@ EXIT_NO: Final = 1
 
 
 @click.command("list", epilog="Example: nwscan list")
+@asking_agent
 @output_format("table", "json", "csv")
 @click.pass_context
-def list_taps(context: click.Context, shape: str) -> None:
+def list_taps(context: click.Context, ask_agent: bool, shape: str) -> None:
     """Show every tap with its guest, MAC, addresses, bridge, filter and port flags (learning, flood, isolated)."""
     from nwscan.api import host
 
-    rows = host.list_taps(settings_of(context))
+    rows, notes = host.list_taps(settings_of(context), ask_agent=ask_agent)
+    tell(notes)
     document = host.list_document(rows)
     if shape == "json":
         click.echo(json.dumps(document))

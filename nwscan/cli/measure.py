@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING
 import click
 
 from analyzer.errors import UsageError
-from nwscan.cli.options import DAYS, autostop, check_output, failing, identity_from, output_format, settings_of, whose
+from nwscan.cli.options import (
+    DAYS,
+    asking_agent,
+    autostop,
+    check_output,
+    failing,
+    identity_from,
+    output_format,
+    settings_of,
+    tell,
+    whose,
+)
 from nwscan.cli.ring_options import check_ring, ring_files
 from nwscan.render.text import ascii_json
 
@@ -42,6 +53,7 @@ if TYPE_CHECKING:
     "-o", "output", type=click.Path(path_type=Path), metavar="REPORT.json", help="Write the report to a file, too."
 )
 @whose
+@asking_agent
 @click.option("--no-keep", is_flag=True, help="Do not keep the frames' headers beside the report.")
 @click.option(
     "--keep-days",
@@ -65,6 +77,7 @@ def capture(
     output: Path | None,
     macs: tuple[str, ...],
     ips: tuple[str, ...],
+    ask_agent: bool,
     no_keep: bool,
     keep_days: float,
     condition: Condition | None,
@@ -75,11 +88,14 @@ def capture(
     TARGET is a tap (vnet0), a guest (vm1: all its cards) or one card (vm1:0, vm1:52:54:00:00:00:01). Ctrl-C ends the
     capture and prints what was measured.
     """
-    from nwscan.api import fail_on, measure
+    from nwscan.api import fail_on, identify, measure
     from nwscan.render.progress import capture_progress
 
     settings = settings_of(context)
     cards, bpf = _cards(targets, settings, identity_from(macs, ips), everything=everything)
+    if ask_agent:
+        cards, notes = identify.with_agents(cards, settings)
+        tell(notes)
     _check_output(output, len(cards))
     check_ring(write, rotation)
     options = measure.CaptureOptions(
@@ -125,7 +141,7 @@ def analyze(
 
     identity = identity_from(macs, ips)
     if identity is None and guest is not None:
-        identity = identify.card_of(guest, settings_of(context)).identity
+        identity = identify.card_of(guest, settings_of(context), need_tap=False).identity
     _check_output(output, 1)
     with file_progress(", ".join(files)) as watcher:
         report = measure.analyze(files, identity, captured_on=captured_on, guess=guess, watcher=watcher)

@@ -9,14 +9,18 @@ import click
 
 from analyzer.errors import HostError, UsageError
 from nwscan.config import Settings, default_duration_s, parse_duration_s, settings_for
+from nwscan.render.text import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from analyzer.model.identity import Address, GuestIdentity
     from generator.deploy.plan import Plan
     from nwscan.api.fail_on import Condition
+
+EXIT_INCONCLUSIVE: Final = 7
+"""What was measured allows no answer."""
 
 Command = TypeVar("Command", bound="Callable[..., Any]")
 
@@ -116,6 +120,21 @@ def failing(command: Command) -> Command:
         callback=condition_of,
         help="End with exit code 1 where it holds: 'foreign_share>5%'; with 7 where the figure is not known.",
     )(command)
+
+
+def asking_agent(command: Command) -> Command:
+    """Add ``--ask-agent``; the command gets ``ask_agent``."""
+    return click.option(
+        "--ask-agent",
+        is_flag=True,
+        help="Ask the guest's agent for its addresses, too: needs a read-write connection; not trusted.",
+    )(command)
+
+
+def tell(notes: Iterable[str]) -> None:
+    """Print notes on stderr, what does not print being escaped."""
+    for note in notes:
+        click.echo(f"note: {visible(note)}", err=True)
 
 
 def whose(command: Command) -> Command:

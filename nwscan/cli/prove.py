@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from analyzer.errors import UsageError
-from nwscan.cli.options import autostop, output_format, settings_of
+from nwscan.cli.options import EXIT_INCONCLUSIVE, autostop, output_format, settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from nwscan.api.prove import Verification
 
 EXIT_NO: Final = 1
-EXIT_INCONCLUSIVE: Final = 7
 
 
 @click.command(epilog="Example: nwscan verify vm1 -a duration:10")

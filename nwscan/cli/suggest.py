@@ -40,7 +40,7 @@ EXIT_REFUSED: Final = 1
 @click.command(epilog="Example: nwscan suggest --from captures/before.pcapng --mac 52:54:00:00:00:01")
 @click.argument("guest", required=False)
 @autostop
-@click.option("--from", "source", metavar="FILE", help="Suggest from a capture file; needs no libvirt.")
+@click.option("--from", "source", metavar="FILE", help="Suggest from a capture file; needs no libvirt without GUEST.")
 @whose
 @click.option(
     "--captured-on", type=click.Choice(["tap", "guest"]), help="Trust the file's direction flags, as seen there."
@@ -106,7 +106,7 @@ def suggest(
     if source is not None:
         if output is not None:
             raise UsageError("a plan is for a guest of this host", f"-o {output}", "write the filters with --xml DIR")
-        identity = identity_from(macs, ips if macs else ())
+        identity = _identity_for_file(context, guest, macs, ips)
         virsh_uri = (context.obj or {}).get("connect")  # libvirt is not asked: only what was said counts
         return _from_file(source, identity, wish, captured_on, folder, shape, virsh_uri, apply_it=apply_it)
     _check_usage(guest, macs, folder, remedy, everything=everything, with_hook=with_hook)
@@ -188,6 +188,19 @@ def _check_usage(
         raise UsageError("libvirt knows the guest's MAC", "--mac", "count further ones as its own with --also-mac")
 
 
+def _identity_for_file(
+    context: click.Context, guest: str | None, macs: tuple[str, ...], ips: tuple[str, ...]
+) -> GuestIdentity | None:
+    """Give whose frames a file holds: as ``--mac`` says, or as libvirt knows the named guest's one card."""
+    if guest is None:
+        return identity_from(macs, ips if macs else ())
+    if macs:
+        raise UsageError("libvirt knows the guest's MAC", "--mac", "count further ones as its own with --also-mac")
+    from nwscan.api import identify
+
+    return identify.card_of(guest, settings_of(context), need_tap=False).identity
+
+
 def _from_file(
     source: str,
     identity: GuestIdentity | None,
@@ -205,7 +218,7 @@ def _from_file(
 
     if apply_it:
         raise HostError(
-            "a filter made from a file alone is not applied: nobody knows whose card it is for",
+            "a filter made from a file alone is not applied: the guest may see other traffic now",
             source,
             "name the guest instead: nwscan suggest --apply GUEST",
         )

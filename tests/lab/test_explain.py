@@ -12,7 +12,7 @@ from tests.lab import frames
 from tests.lab.counted import frames_of
 from tests.lab.lab import Lab
 from tests.lab.layout import BRIDGE, GUESTS, HOSTS
-from tests.lab.nwscan_run import Json, Nwscan, wait_for
+from tests.lab.nwscan_run import Ended, Json, Nwscan, wait_for
 from tests.lab.schedule import Schedule
 
 HOSTB = HOSTS["hostb"]
@@ -239,7 +239,21 @@ def test_the_headline_comes_first_and_the_report_keeps_the_cause(
     assert lab.run(["nft", "list", "tables"], check=True).stdout.count("nwscan") == 0
 
 
-def test_nothing_to_explain(nwscan: Nwscan) -> None:
-    document = nwscan.run("explain", "vm1", "--json", duration_s=0.5).document
+def test_nothing_to_explain(lab: Lab, nwscan: Nwscan) -> None:
+    document = own_alone(lab, nwscan, "--json").document
     assert (document["causes"], document["bridge_at_fault"], document["foreign"]["frames"]) == ([], False, 0)
-    assert "nothing to explain" in nwscan.run("explain", "vm1", duration_s=0.5).stdout
+    assert "there is nothing to explain" in own_alone(lab, nwscan).stdout
+
+
+def own_alone(lab: Lab, nwscan: Nwscan, *options: str) -> Ended:
+    """An explanation of a window in which nothing but own frames came."""
+    with nwscan.start("explain", "vm1", *options) as running:
+        lab.send_unsettled(Schedule(foreign=0, own=20))
+        ended = running.interrupt()
+    assert ended.code == 0, ended
+    return ended
+
+
+def test_a_window_without_a_frame_gives_no_answer(lab: Lab, nwscan: Nwscan) -> None:
+    lab.settle()
+    assert "not one frame was seen" in nwscan.run("explain", "vm1", duration_s=0.5, code=7).stdout

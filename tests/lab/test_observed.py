@@ -105,6 +105,31 @@ def send_group(lab: Lab, group: str) -> None:
     lab.run(["python3", "-I", "-c", script], host="hosta", check=True)
 
 
+def test_a_lease_that_the_guest_gets(lab: Lab, nwscan: Nwscan, guest: Guest) -> None:
+    """The guest never uses the address beyond DHCP, so that nothing else tells it."""
+    with nwscan.start("capture", guest.tap, "--json") as capture:
+        with lab.host("hosta").dhcp_server("192.0.2.150", "192.0.2.150"):
+            assert guest.request_lease() == "192.0.2.150"
+        guest.shell("ip addr del 192.0.2.150/24 dev eth0")
+        report = capture.interrupt().document
+    assert {"value": "192.0.2.150", "source": "traffic", "trusted": False} in report["guest"]["addresses"]
+    assert subclasses(report, "from_guest")["own_mac"] >= 2
+    assert_subclasses_add_up(report)
+
+
+def test_no_agent_runs_in_the_guest(nwscan: Nwscan, guest: Guest) -> None:
+    """libvirt is asked only with the flag, over a read-write connection, and its words are told."""
+    without = nwscan.run("list", "--json")
+    asked = nwscan.run("list", "--ask-agent", "--json")
+    assert asked.document == without.document
+    assert without.stderr == ""
+    said = "tells no addresses: libvirt: argument unsupported: QEMU guest agent is not configured"
+    assert f"note: the agent of {guest.name} {said}" in asked.stderr
+    captured = nwscan.run("capture", guest.tap, "--ask-agent", "--json", duration_s=0.2)
+    assert said in captured.stderr
+    assert captured.document["guest"]["macs"] == [VM1.mac]
+
+
 def test_a_vlan_of_the_guest(nwscan: Nwscan, guest: Guest) -> None:
     guest.shell("ip link add link eth0 name eth0.100 type vlan id 100 && ip link set eth0.100 up")
     with nwscan.start("capture", guest.tap, "--json") as capture:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.lab.lab import Lab
-    from tests.lab.nwscan_run import Nwscan
+    from tests.lab.nwscan_run import Json, Nwscan
 
 MAC = MACS[0]
 NO_LIBVIRT = "import sys\nsys.modules['libvirt'] = None\n"
@@ -122,6 +122,29 @@ def test_a_filter_from_a_file_is_not_applied(lab: Lab, nwscan: Nwscan, tmp_path:
         assert (ended.code, ended.stdout) == (4, "")
         assert ended.stderr.startswith("error: a filter made from a file alone is not applied")
     assert before.differences(lab.state()) == []
+
+
+def test_a_file_for_a_guest_of_this_host(lab: Lab, nwscan: Nwscan, tmp_path: Path) -> None:
+    """Whose frames they are, libvirt tells; the file says nothing of it."""
+    guest = lab.guest("vm1")
+    with nwscan.start("capture", guest.tap, "-w", tmp_path / "vm1.pcapng") as capture:
+        lab.send_unsettled(Schedule(foreign=100, own=40))
+        capture.interrupt()
+    frames = tmp_path / "vm1.pcap"
+    lab.run(["tshark", "-F", "pcap", "-r", tmp_path / "vm1.pcapng", "-w", frames], check=True)
+
+    def suggested(*words: object) -> Json:
+        """What is suggested, or refused since the window is short."""
+        command = ["nwscan", "suggest", *map(str, words), "--from", str(frames), "--json"]
+        document: Json = json.loads(lab.run(command, env=nwscan.environment(WINDOW_S)).stdout)
+        return document
+
+    named, stated = suggested("vm1"), suggested("--mac", guest.address.mac)
+    assert (named["guest"]["name"], named["guest"]["macs"]) == ("vm1", [guest.address.mac])
+    assert named["prediction"]["classes"]["foreign_unicast"]["drop"]["frames"] == 100
+    assert named["prediction"]["classes"] == stated["prediction"]["classes"]
+    assert nwscan.run("suggest", "nobody", "--from", frames, code=4).stdout == ""
+    assert "--mac" in nwscan.run("suggest", "vm1", "--from", frames, "--mac", guest.address.mac, code=2).stderr
 
 
 def test_what_needs_libvirt_says_how_to_get_it(lab: Lab, nwscan: Nwscan, tmp_path: Path) -> None:
