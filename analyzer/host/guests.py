@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import ipaddress
 import shlex
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self, TypeAlias
+from urllib.parse import urlsplit
 
 from analyzer.errors import HostError, UsageError
 from analyzer.host.domain_xml import FilterReference, InterfaceXml, Parameters, interfaces, keep_mark, read_binding
 from analyzer.host.filter_users import read_filter_users
+from analyzer.host.neighbours import neighbours
 from analyzer.model.addresses import format_mac, parse_mac
 from analyzer.model.identity import Address, GuestIdentity, Provenance
 
@@ -95,6 +97,7 @@ class LibvirtReader:
         self._libvirt = load_libvirt()
         self._connection: Any = None
         self._cards: list[GuestCard] | None = None
+        self._told_neighbours: tuple[tuple[int, str], ...] | None = None
 
     def __enter__(self) -> Self:
         try:
@@ -181,13 +184,26 @@ class LibvirtReader:
         for source, provenance, trusted in sources:
             try:
                 by_name = domain.interfaceAddresses(source)
+                told = tuple(told_addresses(by_name))
             except self._libvirt.libvirtError:
-                continue
-            for mac, value in told_addresses(by_name):
+                told = self._neighbours() if provenance is Provenance.ARP_TABLE else ()
+            for mac, value in told:
                 known = found.setdefault(mac, [])
                 if value not in {address.value for address in known}:
                     known.append(Address(value, provenance, trusted))
         return {mac: tuple(addresses) for mac, addresses in found.items()}
+
+    def _neighbours(self) -> tuple[tuple[int, str], ...]:
+        """Give this host's own neighbours, where libvirt is of this host; read once a connection.
+
+        libvirt 9.0.0 cannot read the table of a Linux 6.18: "internal error: wrong nlmsg len".
+        """
+        if self._told_neighbours is None:
+            self._told_neighbours = ()
+            if urlsplit(self.uri).hostname is None:
+                with suppress(HostError):
+                    self._told_neighbours = neighbours()
+        return self._told_neighbours
 
     def resolve(self, target: str, *, need_tap: bool = True) -> tuple[GuestCard, ...]:
         """Give the cards that TARGET names: a tap, a guest (all its cards), or one card (``vm1:MAC``, ``vm1:0``).

@@ -117,6 +117,18 @@ def test_a_lease_that_the_guest_gets(lab: Lab, nwscan: Nwscan, guest: Guest) -> 
     assert_subclasses_add_up(report)
 
 
+def test_what_the_host_knows_of_its_neighbours(lab: Lab, nwscan: Nwscan, guest: Guest) -> None:
+    """An address of the bridge itself makes the guest a neighbour of the host."""
+    try:
+        lab.run(["ip", "address", "add", "192.0.2.250/24", "dev", layout.BRIDGE], check=True)
+        lab.run(["busybox", "ping", "-c", "1", "-w", "10", VM1.ipv4], check=True)
+        (row,) = (row for row in nwscan.run("list", "--json").document["taps"] if row["guest"] == guest.name)
+    finally:
+        lab.run(["ip", "address", "del", "192.0.2.250/24", "dev", layout.BRIDGE], check=True)
+        lab.run(["ip", "neigh", "flush", "dev", layout.BRIDGE], check=True)
+    assert {"value": VM1.ipv4, "source": "arp_table", "trusted": False} in row["addresses"]
+
+
 def test_no_agent_runs_in_the_guest(nwscan: Nwscan, guest: Guest) -> None:
     """libvirt is asked only with the flag, over a read-write connection, and its words are told."""
     without = nwscan.run("list", "--json")

@@ -283,6 +283,21 @@ def test_addresses_by_source_and_trust(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+@pytest.mark.parametrize(("uri", "told"), [("qemu:///system", True), ("qemu+ssh://root@another/system", False)])
+def test_this_host_is_asked_for_neighbours_where_libvirt_cannot_tell(
+    monkeypatch: pytest.MonkeyPatch,
+    uri: str,
+    told: bool,  # noqa: FBT001 - parametrized
+) -> None:
+    table = ((0x525400000001, "192.0.2.7"), (0x525400000099, "192.0.2.99"))
+    monkeypatch.setattr(guests, "neighbours", lambda: table)
+    reader = reader_of(monkeypatch, FakeDomain(xml(interface("52:54:00:00:00:01"))))
+    reader.uri = uri
+    with reader:
+        (card,) = reader.cards()
+    assert card.identity.addresses == ((Address("192.0.2.7", Provenance.ARP_TABLE, trusted=False),) if told else ())
+
+
 def test_a_transient_guest_has_nothing_that_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     (card,) = read(monkeypatch, FakeDomain(xml(interface("52:54:00:00:00:01"))))
     assert (card.persistent, card.inactive_xml, card.inactive_filterref, card.identity.bridge) == (
