@@ -5,7 +5,7 @@ SECONDS := 900
 CODE := analyzer generator nwscan
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick lint lab lab-shell bench evaluator fuzz sanitize faults docs notebooks clean
+.PHONY: help setup demo test quick lint lab lab-shell bench evaluator fuzz sanitize faults docs notebooks pictures clean
 
 help:  ## list the doors
 	@echo "make DOOR, where DOOR is one of:"
@@ -57,6 +57,9 @@ docs: setup  ## write the documents that are generated from the code
 
 notebooks: setup  ## run the notebooks and write them with their output, as notebooks/*.ipynb
 	@$(PYTHON) -W ignore tools/notebooks.py
+
+pictures: setup  ## the pictures of the HTML report in docs/pictures, by Chromium
+	@$(PYTHON) tools/pictures.py
 
 clean:  ## remove what was built and fetched
 	@rm -rf .venv .lab .sanitize build dist *.egg-info .coverage* .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

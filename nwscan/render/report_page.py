@@ -150,7 +150,7 @@ def _tiles(report: Report) -> Tiles:
     return Tiles(
         (
             ("-" if share is None else percent(share), "of the frames that it sees are not its own", is_bad),
-            (_rate(frames, duration_s), "foreign unicast", is_bad),
+            (short(frames / duration_s, "").strip() if duration_s else "-", "foreign frames a second", is_bad),
             (short(octets * 8 / duration_s, "bit/s") if duration_s else "-", "foreign unicast", is_bad),
             (count(report.frames_seen), f"frames seen in {duration_s:.0f} s" if duration_s else "frames seen", False),
             ("not known" if lost is None else count(lost), "frames lost by the kernel", bool(lost)),

@@ -76,9 +76,9 @@ class Page:
         asked = [event for event in self._browser.events if event["method"] == "Network.requestWillBeSent"]
         return [event["params"]["request"]["url"] for event in asked]
 
-    def screenshot(self) -> bytes:
-        """The whole page as PNG."""
-        data: str = self.call("Page.captureScreenshot", captureBeyondViewport=True)["data"]
+    def screenshot(self, *, whole: bool = True) -> bytes:
+        """The page as PNG, or what of it is on the screen."""
+        data: str = self.call("Page.captureScreenshot", captureBeyondViewport=whole)["data"]
         return base64.b64decode(data)
 
     def pdf(self) -> bytes:
