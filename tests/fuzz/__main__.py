@@ -77,7 +77,8 @@ def main() -> None:
     options = {
         "max_total_time": asked.seconds,
         "max_len": seeds.MAX_OCTETS,
-        "timeout": 60,
+        "timeout": 120,
+        "report_slow_units": 120,  # a busy machine makes anything slow
         "rss_limit_mb": 2048,
         "seed": asked.seed,
         "artifact_prefix": f"{found}/failed-",
