@@ -12,13 +12,16 @@ from pathlib import Path
 
 import pytest
 
+from nwscan.render.text import visible
 from tests.lab import layout
 from tests.lab.frames import Kind
 from tests.lab.kernel_calls import call_in_network
 from tests.lab.lab import Lab
 from tests.lab.nwscan_run import Nwscan, wait_for
+from tests.lab.paused_guest import cards, paused_guest
 from tests.lab.schedule import Schedule
 
+HOSTILE = "vm\u202e8 {a=b}"
 EXPORTER, PROMETHEUS = "127.0.0.1:9879", "127.0.0.1:9090"
 CONFIG = """\
 global: {{scrape_interval: 1s, evaluation_interval: 1s}}
@@ -132,6 +135,24 @@ def line_of(text: str, name: str, *labels: str) -> float:
     found = [line for line in text.splitlines() if line.startswith(f"{name}{{") and all(one in line for one in labels)]
     assert len(found) == 1, found
     return float(found[0].rsplit(" ", 1)[1])
+
+
+def test_guests_come_and_go_while_it_counts(lab: Lab, nwscan: Nwscan) -> None:
+    def told() -> str:
+        return got(lab, f"http://{EXPORTER}/metrics")
+
+    series = f'domain="{visible(HOSTILE)}"'.replace("\\", "\\\\")
+    with exporting(lab, nwscan, "--listen", EXPORTER):
+        assert series not in told()
+        with paused_guest(lab, cards(), None, name=HOSTILE):
+            wait_for(lambda: series in told(), "the guest that came is counted")
+            lab.settle()
+            assert line_of(told(), "nwscan_offered_frames_total", 'domain="vm1"', 'class="broadcast"') >= 0
+        wait_for(lambda: series not in told(), "the guest that went is told no more")
+        assert "nwscan_following_up 1.0" in told()
+        lab.run(["ip", "link", "add", "aside0", "type", "veth", "peer", "name", "aside1"], check=True)
+        lab.run(["ip", "link", "del", "aside0"], check=True)
+        wait_for(lambda: "nwscan_uncounted_cards 0.0" in told(), "other interfaces are no cards")
 
 
 def test_a_filter_its_hits_its_verdict_and_its_drift_are_told(scratch_lab: Lab, tmp_path: Path) -> None:
