@@ -110,10 +110,10 @@ class Nwscan:
         """Where state is kept, and how long a window is."""
         return {"NWSCAN_STATE": str(self.state), "NWSCAN_DURATION": str(duration_s)}
 
-    def run(self, *words: object, code: int = 0, duration_s: float = 1.0) -> Ended:
+    def run(self, *words: object, code: int = 0, duration_s: float = 1.0, timeout_s: float = 60.0) -> Ended:
         """Run a command to its end; AssertionError with its words if its exit code is another one."""
         texts = tuple(map(str, words))
-        done = self._lab.run(["nwscan", *texts], env=self.environment(duration_s))
+        done = self._lab.run(["nwscan", *texts], env=self.environment(duration_s), timeout_s=timeout_s)
         ended = Ended(texts, done.returncode, done.stdout, done.stderr)
         assert ended.code == code, ended
         return ended

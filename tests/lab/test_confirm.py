@@ -62,7 +62,7 @@ def record_of(nwscan: Nwscan) -> JournalRecord:
 def test_what_nobody_confirms_goes_back(lab: Lab, nwscan: Nwscan) -> None:
     with lab.sending(FEW):
         words = ("suggest", "--apply", VM1.name, "--yes", "--force", "--confirm-within", "8s")
-        applied = nwscan.run(*words, code=INCONCLUSIVE, duration_s=WINDOW_S)
+        applied = nwscan.run(*words, code=INCONCLUSIVE, duration_s=WINDOW_S, timeout_s=180)
     assert "To keep it: nwscan confirm vm1" in applied.stdout
     assert applied.stdout.splitlines()[-1] == "To undo it: nwscan rollback vm1"
     card = card_of(nwscan)
@@ -104,9 +104,9 @@ def with_arp_cut(document: bytes) -> bytes:
 def test_a_filter_that_cuts_arp_is_rolled_back_at_once(lab: Lab, nwscan: Nwscan, tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
     with lab.sending(FEW), talking(lab):
-        nwscan.run("suggest", VM1.name, "-o", path, "--force", duration_s=WINDOW_S)
+        nwscan.run("suggest", VM1.name, "-o", path, "--force", duration_s=WINDOW_S, timeout_s=180)
         path.write_bytes(with_arp_cut(path.read_bytes()))
-        ended = lab.run(["nwscan", "apply", path, "--yes"], env=nwscan.environment(40), timeout_s=120)
+        ended = lab.run(["nwscan", "apply", path, "--yes"], env=nwscan.environment(40), timeout_s=180)
     assert ended.returncode == ROLLED_BACK, ended
     assert re.search(
         "^error: the filter was rolled back: the filter drops .*ARP.*: at least", ended.stderr, re.MULTILINE
@@ -126,7 +126,7 @@ def test_a_healthy_filter_is_left_alone(lab: Lab, nwscan: Nwscan) -> None:
     """With own and foreign traffic, and a guest that talks, for longer than the guards need to find harm."""
     busy = Schedule(foreign=100_000, own=60_000, multicast=12_000, broadcast=6_000, rate_fps=2000)
     with lab.sending(busy), talking(lab):
-        nwscan.run("suggest", "--apply", VM1.name, "--yes", "--force", duration_s=6)
+        nwscan.run("suggest", "--apply", VM1.name, "--yes", "--force", duration_s=6, timeout_s=180)
     record = record_of(nwscan)
     assert record.state is State.CONFIRMED
     log = next((nwscan.state / "watch").glob("*.log")).read_text()
@@ -141,7 +141,7 @@ def pending_change(lab: Lab, nwscan: Nwscan, within: str) -> None:
     """Apply what nobody can judge, so that it waits."""
     with lab.sending(FEW):
         words = ("suggest", "--apply", VM1.name, "--yes", "--force", "--confirm-within", within)
-        nwscan.run(*words, code=INCONCLUSIVE, duration_s=WINDOW_S)
+        nwscan.run(*words, code=INCONCLUSIVE, duration_s=WINDOW_S, timeout_s=180)
 
 
 def kill_child_of(process: subprocess.Popen[str]) -> None:
