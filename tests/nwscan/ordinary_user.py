@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-USER = 65533
-"""Nobody's."""
+USER = 65534
+"""nobody: libvirt's library wants a user that has a name."""
 _CAPABILITIES = "-all,+net_raw,+net_admin"
 _OPEN_UP = """
 number=3
