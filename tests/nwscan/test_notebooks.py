@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import ast
+import re
+import sys
+from importlib import metadata
+from pathlib import Path
 
 import pytest
 
+import tools.notebooks
 from tools.notebooks import executed, scripts
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 CLAIMS = {
     "01_first_look": """
@@ -57,6 +59,19 @@ CLAIMS = {
 
 def test_every_notebook_has_its_claims() -> None:
     assert [script.stem for script in scripts()] == list(CLAIMS)
+
+
+def test_the_extra_names_all_that_notebooks_import() -> None:
+    wanted = metadata.requires("nwscan") or []
+    of_extra = [line for line in wanted if "extra" not in line or re.search(r"extra == .notebook", line)]
+    extra = {re.split(r"[^\w-]", line)[0] for line in of_extra}
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in (*scripts(), Path(tools.notebooks.__file__))]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    named = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    named |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+    roots = {name.partition(".")[0] for name in named} - sys.stdlib_module_names
+    assert {"jupytext", "nbclient", "nwscan", "pandas"} <= roots
+    assert roots - {"nwscan", "analyzer", "generator"} <= extra
 
 
 @pytest.mark.slow
