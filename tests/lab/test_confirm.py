@@ -222,9 +222,9 @@ def test_it_goes_back_when_libvirtd_is_there_again(lab: Lab, nwscan: Nwscan) -> 
 @pytest.mark.usefixtures("nothing_left")
 def test_what_waits_can_be_kept_and_a_rollback_ends_the_wait(lab: Lab, nwscan: Nwscan) -> None:
     pending_change(lab, nwscan, "1h")
-    refused = nwscan.run(
-        "suggest", "--apply", VM1.name, "--yes", "--force", "--profile", "ip", "--ip", VM1.ipv4, code=4
-    )
+    with lab.sending(FEW):
+        words = ("suggest", "--apply", VM1.name, "--yes", "--force", "--also-mac", "52:54:00:00:00:77")
+        refused = nwscan.run(*words, code=4, duration_s=WINDOW_S, timeout_s=180)
     assert "an earlier change of vm1 waits to be confirmed" in refused.stderr
     nwscan.run("rollback", VM1.name, "--yes")
     wait_for(lambda: leftovers(lab, nwscan) == [], "the process that waited has ended")
