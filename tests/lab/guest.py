@@ -93,9 +93,9 @@ class Guest:
         """Make the guest idle again."""
         self.shell("echo 1 > /proc/sys/net/ipv6/conf/eth0/disable_ipv6")
 
-    def request_lease(self, timeout_s: float = 30.0) -> str | None:
+    def request_lease(self, timeout_s: float = 30.0, card: str = "eth0") -> str | None:
         """The address that udhcpc in the guest gets from a DHCP server, or None if none answers."""
-        command = "udhcpc -i eth0 -n -q -f -t 5 -T 1 -s /bin/udhcpc-script"
+        command = f"udhcpc -i {card} -n -q -f -t 5 -T 1 -s /bin/udhcpc-script"
         _, output = self.try_shell(command, timeout_s)
         found = re.search(r"^lease (\S+) from", output, re.MULTILINE)
         return found.group(1) if found else None
