@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from analyzer.errors import HostError, InputError, NwscanError, RollbackIncompleteError
+from analyzer.errors import HostError, InputError, NwscanError, RollbackIncompleteError, RolledBackError
 from analyzer.host.boot_clock import boot_clock
 from analyzer.host.guests import LibvirtReader
 from generator.deploy import pending, transaction
 from generator.deploy.deadline import deadline_in
-from generator.deploy.journal import Journal, State
+from generator.deploy.journal import Journal, LockedError, State
 from generator.deploy.libvirt_writer import LibvirtWriter
 from nwscan.api.host_reading import read_host, statuses_of
 from nwscan.config import Settings
@@ -18,7 +18,9 @@ from nwscan.watch.mark import wait_for_end
 from nwscan.watch.starting import start
 
 if TYPE_CHECKING:
-    from generator.deploy.journal import JournalRecord
+    from collections.abc import Sequence
+
+    from generator.deploy.journal import JournalReading, JournalRecord
     from generator.deploy.plan import Plan
     from generator.deploy.status import CardStatus
     from generator.deploy.transaction import Undone
@@ -93,17 +95,43 @@ def settled(record: JournalRecord, settings: Settings) -> None:
 def confirm(target: str | None, settings: Settings | None = None) -> tuple[JournalRecord, ...]:
     """Keep what was applied to a guest (None: to every guest) and waits; empty where nothing waits.
 
-    Raises RolledBackError where it is too late: nobody confirmed in time, or it did harm.
+    Raises RolledBackError where it is too late: nobody confirmed in time, or it did harm. Of several changes each is
+    kept that can be; the error tells of the others.
     """
     settings = settings or Settings()
-    journal = Journal(settings.journal)
+    reading = Journal(settings.journal).read()  # a damaged file of another guest must not cost this one its change
     if target is None:
-        waiting = [one for one in journal.read().records if one.is_pending]
+        due = [one for one in reading.records if one.is_pending]
     else:
-        guest = _guest_uuid(target, journal, settings)
-        records = [one for one in journal.records() if one.plan.guest == guest]
-        waiting = [one for one in records if one.is_pending] or [one for one in records[-1:] if _was_pending(one)]
-    return tuple(keep(one, settings) for one in waiting)
+        guest = _guest_uuid(target, reading, settings)
+        records = [one for one in reading.records if one.plan.guest == guest]
+        due = [one for one in records if one.is_pending] or [one for one in records[-1:] if _was_pending(one)]
+    if reading.errors and not due:
+        raise reading.errors[0]
+    kept: list[JournalRecord] = []
+    failures: list[NwscanError] = []
+    for one in due:
+        try:
+            kept.append(keep(one, settings))
+        except NwscanError as error:  # it must not keep the others from being kept
+            failures.append(error)
+    if failures:
+        raise failures[0] if len(due) == 1 else _of_several(kept, failures)
+    return tuple(kept)
+
+
+def _of_several(kept: Sequence[JournalRecord], failures: Sequence[NwscanError]) -> NwscanError:
+    """Give one error for what could not be kept; that something was rolled back comes first."""
+    worst = max(failures, key=lambda error: isinstance(error, RolledBackError))
+    names = ", ".join(dict.fromkeys(one.plan.name for one in kept)) or "nothing"
+    what = "; ".join(dict.fromkeys(error.what for error in failures))
+    return type(worst)(f"kept: {names}; {what}", ", ".join(error.where for error in failures), worst.hint)
+
+
+def waiting(guest: str, settings: Settings | None = None) -> tuple[JournalRecord, ...]:
+    """Give the changes of a guest (by uuid) that wait to be confirmed."""
+    records = Journal((settings or Settings()).journal).read().records
+    return tuple(one for one in records if one.plan.guest == guest and one.is_pending)
 
 
 def _was_pending(record: JournalRecord) -> bool:
@@ -136,7 +164,7 @@ def rollback(target: str, settings: Settings | None = None, why: str = "asked fo
     settings = settings or Settings()
     journal = Journal(settings.journal)
     with LibvirtWriter(settings.uri) as door:
-        undone = transaction.rollback(_guest_uuid(target, journal, settings), door, journal, why)
+        undone = transaction.rollback(_guest_uuid(target, journal.read(), settings), door, journal, why)
     for one in undone:
         settled(one.record, settings)
     return undone
@@ -145,8 +173,8 @@ def rollback(target: str, settings: Settings | None = None, why: str = "asked fo
 def rollback_all(settings: Settings | None = None) -> tuple[Undone, ...]:
     """Undo everything that nwscan did on this host, newest first.
 
-    Raises RollbackIncompleteError for a guest that could not be restored, and for a part of the journal that cannot be
-    read, when all else is undone.
+    Raises RollbackIncompleteError for a guest that could not be restored, one of another libvirt among them, and for a
+    part of the journal that cannot be read, when all else is undone.
     """
     settings = settings or Settings()
     journal = Journal(settings.journal)
@@ -158,7 +186,9 @@ def rollback_all(settings: Settings | None = None) -> tuple[Undone, ...]:
         for guest in guests:
             try:
                 undone += transaction.rollback(guest, door, journal)
-            except RollbackIncompleteError as error:  # it must not keep the other guests from being restored
+            except NwscanError as error:  # it must not keep the other guests from being restored
+                if isinstance(error, LockedError) and not undone and not failures:
+                    raise
                 failures.append(error)
     for one in undone:
         settled(one.record, settings)
@@ -174,10 +204,9 @@ def rollback_all(settings: Settings | None = None) -> tuple[Undone, ...]:
 def is_in_force(target: str | None, settings: Settings | None = None) -> bool:
     """Say whether there is anything to undo on a guest (None: on any). Raises HostError for an unknown guest."""
     settings = settings or Settings()
-    journal = Journal(settings.journal)
-    guest = None if target is None else _guest_uuid(target, journal, settings)
-    records = journal.in_force(guest) if guest else journal.read().records
-    return any(record.is_in_force for record in records)
+    reading = Journal(settings.journal).read()
+    guest = None if target is None else _guest_uuid(target, reading, settings)
+    return any(record.is_in_force for record in reading.records if guest in {None, record.plan.guest})
 
 
 def status(settings: Settings | None = None) -> HostStatus:
@@ -186,13 +215,19 @@ def status(settings: Settings | None = None) -> HostStatus:
     return HostStatus(statuses_of(host), host.damaged)
 
 
-def _guest_uuid(target: str, journal: Journal, settings: Settings) -> str:
+def _guest_uuid(target: str, reading: JournalReading, settings: Settings) -> str:
     """Give the uuid of the guest that is meant; a guest that is gone is known by the journal."""
-    known = {record.plan.guest for record in journal.in_force() if target in {record.plan.name, record.plan.guest}}
+    records = [record for record in reading.records if record.is_in_force]
+    known = {record.plan.guest for record in records if target in {record.plan.name, record.plan.guest}}
     if len(known) == 1:
         return known.pop()
-    with LibvirtReader(settings.uri) as libvirt:
-        uuids = {card.identity.uuid for card in libvirt.resolve(target, need_tap=False)} - {None}
+    try:
+        with LibvirtReader(settings.uri) as libvirt:
+            uuids = {card.identity.uuid for card in libvirt.resolve(target, need_tap=False)} - {None}
+    except NwscanError as error:
+        if reading.errors:  # the guest may be gone, and what knows of it is what cannot be read
+            raise reading.errors[0] from error
+        raise
     if len(uuids) != 1:
         raise HostError(f"{target} is not one guest", settings.uri, "name it by its uuid")
     return str(uuids.pop())

@@ -183,7 +183,8 @@ def _settle(
     if code == 0 and record is not None:
         change.keep(record, settings)
     elif code == 0:  # it was there already: it may be a change that waits
-        change.confirm(plan.guest, settings)
+        for one in change.waiting(plan.guest, settings):
+            change.keep(one, settings)
     elif record is not None and record.is_pending and record.deadline is not None:
         until = f"until {record.deadline.at}, {keeping.confirm_within_s:.0f} s from now"
         click.echo(f"It waits to be confirmed {until}, and is rolled back then.", err=keeping.is_document)
