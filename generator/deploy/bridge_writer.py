@@ -46,14 +46,19 @@ class BridgeWriter:
         return PortLook(index, found.bridge, found.flood)
 
     def entry(self, bridge: str, mac: int) -> EntryLook | None:
-        """Look up an address in a bridge's FDB; None where it is not known, or there is no such bridge."""
+        """Look up an address in a bridge's FDB; None where it is not known, or there is no such bridge.
+
+        A kernel with VLANs makes an entry that is asked for without one for each VLAN of the port as well, of which
+        every port has one by default. What a bridge that does not filter VLANs goes by is the one without.
+        """
         name = checked_interface_name(bridge)
         if _index(name) is None:
             return None
         entries = [one for one in bridges.fdb(name) if one.mac == mac]
-        if len(entries) > 1:  # a bridge that knows VLANs
+        entries = [one for one in entries if one.vlan is None] or entries
+        if len(entries) > 1:  # a bridge that filters VLANs
             raise HostError(
-                f"{name} has several entries of the address", f"bridge {name}", "see: bridge fdb show br {name}"
+                f"{name} has several entries of the address", f"bridge {name}", f"see: bridge fdb show br {name}"
             )
         return EntryLook(entries[0].port, entries[0].state) if entries else None
 
