@@ -146,7 +146,7 @@ def analyze(
     with file_progress(", ".join(files)) as watcher:
         report = measure.analyze(files, identity, captured_on=captured_on, guess=guess, watcher=watcher)
     _write(output, [report])
-    show([report], shape)
+    show([report], shape, sources=files)
     return fail_on.exit_code(condition, [report])
 
 
@@ -183,8 +183,8 @@ def _write(path: Path | None, reports: Sequence[Report]) -> None:
     write_private(path, encode(reports[0]) + b"\n")
 
 
-def show(reports: Sequence[Report], shape: str, *, stderr: bool = False) -> None:
-    """Print reports as tables, JSON lines or CSV."""
+def show(reports: Sequence[Report], shape: str, *, sources: Sequence[str] = (), stderr: bool = False) -> None:
+    """Print reports as tables, JSON lines or CSV; ``sources`` are the files that they were made of, if any."""
     if shape == "json":
         from analyzer.report.store import encode
 
@@ -198,4 +198,4 @@ def show(reports: Sequence[Report], shape: str, *, stderr: bool = False) -> None
         from nwscan.render.report import print_report
 
         for report in reports:
-            print_report(report, stderr=stderr)
+            print_report(report, sources=sources, stderr=stderr)

@@ -64,12 +64,12 @@ def verify(
         options, settings = measure.CaptureOptions(duration_s), settings_of(context)
         with capture_progress(guest, duration_s) as watcher:
             verifications = prove.verify(guest, options, before=before, probe=probe, settings=settings, watcher=watcher)
-    show(verifications, shape)
+    show(verifications, shape, is_told_next=True)
     return exit_code(verifications)
 
 
-def show(verifications: Sequence[Verification], shape: str) -> None:
-    """Print judgements."""
+def show(verifications: Sequence[Verification], shape: str, *, is_told_next: bool = False) -> None:
+    """Print judgements; with ``is_told_next`` also what to do next."""
     if shape == "json":
         import json
 
@@ -90,10 +90,10 @@ def show(verifications: Sequence[Verification], shape: str) -> None:
             }
             click.echo(json.dumps(to_document(one.comparison) | further))
         return
-    from nwscan.render.verdict import print_verification
+    from nwscan.render.verdict import next_steps, print_verification
 
     for one in verifications:
-        print_verification(one)
+        print_verification(one, next_steps(one) if is_told_next else ())
 
 
 def exit_code(verifications: Sequence[Verification]) -> int:

@@ -82,17 +82,17 @@ def report(
     if parquet is not None:
         _write_dataset(found.reports, parquet, host)
     if shape != "table" or (export, html, parquet) == (None, None, None):
-        _show(cards, shape)
+        _show(cards, shape, reports)
     return fail_on.exit_code(condition, cards)
 
 
-def _show(cards: Sequence[Report], shape: str) -> None:
+def _show(cards: Sequence[Report], shape: str, sources: Sequence[str]) -> None:
     """Print the cards; in front of several, who suffers most."""
     if shape == "table" and len(cards) > 1:
         from nwscan.render.report import print_overview
 
         print_overview(cards)
-    show(cards, shape)
+    show(cards, shape, sources=sources)
 
 
 def _write_page(cards: Sequence[Report], found: Documents, path: Path) -> None:

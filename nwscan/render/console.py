@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -16,10 +17,15 @@ from nwscan.render.text import visible
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from rich.console import JustifyMethod
+    from rich.console import ConsoleOptions, JustifyMethod, RenderResult
 
 _DEFAULT_COLUMNS = 80
 _FEWEST_COLUMNS = 20
+
+_JOINT: Final = "\ue000"
+"""Stands for a space at which no line may end, while lines are broken; ``visible`` leaves none in a text."""
+_UNBROKEN: Final = re.compile(r"(?<=\d) (?=[^\W\d]|%)|(--[a-z][a-z-]*) (?=\S)")
+"""A number and its unit, an option and its value."""
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -63,11 +69,31 @@ def lines(*parts: str) -> Text:
     return Text("\n".join(map(visible, parts)))
 
 
-def headline(sentence: str) -> Text:
+class Sentence:
+    """A paragraph: no number parts from its unit, no option from its value; where it is indented, so are its lines."""
+
+    def __init__(self, text: str, style: str) -> None:
+        self._text = Text(visible(text), style)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Give its lines; one line where lines are not to be broken."""
+        if options.no_wrap:
+            yield self._text
+            return
+        whole, style = self._text.plain, self._text.style
+        words = whole.lstrip(" ")
+        first = len(whole) - len(words)
+        further = first + 2 if first else 0
+        joined = _UNBROKEN.sub(lambda found: f"{found[1] or ''}{_JOINT}", words)
+        for number, line in enumerate(Text(joined).wrap(console, max(options.max_width - further, 1))):
+            yield Text(" " * (further if number else first) + line.plain.replace(_JOINT, " "), style)
+
+
+def headline(sentence: str) -> Sentence:
     """Give the sentence that comes first."""
-    return Text(visible(sentence), style="bold")
+    return Sentence(sentence, "bold")
 
 
-def remark(text: str) -> Text:
+def remark(text: str) -> Sentence:
     """Give a line of explanation."""
-    return Text(visible(text), style="dim")
+    return Sentence(text, "dim")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from analyzer.model.addresses import format_mac
 from nwscan.render.console import console, headline, remark, table
+from nwscan.render.next_steps import print_next
 from nwscan.render.text import count
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ def print_taps(rows: Sequence[TapRow]) -> None:
         if row.card.identity.addresses:
             shown = ", ".join(f"{one.value} ({one.source})" for one in row.card.identity.addresses)
             out.print(remark(f"{row.card.identity.name} on {row.card.identity.tap}: {shown}"))
+    if rows:
+        capture = f"nwscan capture {quote(str(rows[0].card.identity.tap))}"
+        print_next(out, (("nwscan top", "who is flooded, live"), (capture, "how much of its traffic is not its own")))
 
 
 def _tap_row(row: TapRow) -> tuple[str, ...]:

@@ -9,8 +9,9 @@ from analyzer.model.classes import FrameClass
 from analyzer.report.senders import new_addresses, new_groups, new_vlans
 from analyzer.report.split import split_subclasses
 from analyzer.report.store import macs_seen
-from nwscan.render.class_names import CLASS_NAMES
+from nwscan.render.class_names import CLASS_NAMES, subclass_name
 from nwscan.render.console import console, headline, remark, table
+from nwscan.render.next_steps import after_report, print_next
 from nwscan.render.text import count, percent, short
 
 if TYPE_CHECKING:
@@ -76,8 +77,8 @@ def print_overview(reports: Sequence[Report]) -> None:
     out.print(table(columns, overview_rows(reports), title=OVERVIEW_TITLE))
 
 
-def print_report(report: Report, *, stderr: bool = False) -> None:
-    """Print one report."""
+def print_report(report: Report, *, sources: Sequence[str] = (), stderr: bool = False) -> None:
+    """Print one report; ``sources`` are the files that it was made of, none where it was measured right now."""
     out = console(stderr=stderr)
     out.print(headline(report_headline(report)))
     out.print(table(("class", ">frames", ">share", ">octets", ">rate"), _class_rows(report)))
@@ -86,12 +87,13 @@ def print_report(report: Report, *, stderr: bool = False) -> None:
         out.print(talkers)
     subclasses = split_subclasses(report)
     if subclasses:
-        title = "What more can be said of them (u: demonstrably for others)"
-        out.print(table(("class", "!subclass", "!u", ">frames", ">octets"), _subclass_rows(subclasses), title=title))
+        columns = ("class", "!kind", "!for others", ">frames", ">octets")
+        out.print(table(columns, _subclass_rows(subclasses), title="What more can be said of them"))
     if report.samples:
         out.print(table(("class", "one of its frames"), _sample_rows(report), title="Samples"))
     for line in report_remarks(report):
         out.print(remark(line))
+    print_next(out, after_report(report, sources))
     out.print()
 
 
@@ -103,7 +105,8 @@ def _class_rows(report: Report) -> Iterator[tuple[str, ...]]:
         share = percent(frames / seen) if seen and is_seen else "-"
         rate = short(frames / duration_s, "frames/s") if duration_s else "-"
         yield name, count(frames), share, short(octets, "B"), rate
-    yield "all", count(report.frames_seen), "", short(sum(octets for _, octets in report.class_counts), "B"), ""
+    rate = short(report.frames_seen / duration_s, "frames/s") if duration_s else "-"
+    yield "all", count(report.frames_seen), "", short(sum(octets for _, octets in report.class_counts), "B"), rate
 
 
 def _subclass_rows(subclasses: tuple[Subclass, ...]) -> Iterator[tuple[str, ...]]:
@@ -111,8 +114,8 @@ def _subclass_rows(subclasses: tuple[Subclass, ...]) -> Iterator[tuple[str, ...]
     for kind, name in CLASS_NAMES.items():
         rows = [one for one in subclasses if one.kind is kind]
         for one in sorted(rows, key=lambda row: (-row.frames, row.name)):
-            words = one.name.replace("_", " ")
-            yield name, words, "u" if one.is_unrelated else "", count(one.frames), short(one.octets, "B")
+            words = subclass_name(one.name)
+            yield name, words, "yes" if one.is_unrelated else "", count(one.frames), short(one.octets, "B")
 
 
 def _sample_rows(report: Report) -> Iterator[tuple[str, ...]]:

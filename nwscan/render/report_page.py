@@ -12,7 +12,7 @@ from analyzer.report.times import format_time
 from generator.evaluate.fields import Verdict
 from nwscan.render import plots
 from nwscan.render.blocks import Block, Cause, Chart, Code, Column, Remarks, Section, Table, Tiles
-from nwscan.render.class_names import CLASS_NAMES
+from nwscan.render.class_names import CLASS_NAMES, subclass_name
 from nwscan.render.report import OVERVIEW_COLUMNS, OVERVIEW_TITLE, overview_rows, report_headline, report_remarks
 from nwscan.render.spans import pace_of
 from nwscan.render.text import count as digits
@@ -57,7 +57,7 @@ def report_section(report: Report, name: str) -> Section:
         blocks.append(_groups(report))
     if subclasses := split_subclasses(report):
         rows = tuple(
-            (CLASS_NAMES[one.kind], one.name.replace("_", " "), "yes" if one.is_unrelated else "", count(one.frames))
+            (CLASS_NAMES[one.kind], subclass_name(one.name), "yes" if one.is_unrelated else "", count(one.frames))
             for one in sorted(subclasses, key=lambda one: (list(CLASS_NAMES).index(one.kind), -one.frames))
         )
         heads = (Column("class"), Column("kind"), Column("for others"), Column("frames", "num"))

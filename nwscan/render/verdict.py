@@ -12,14 +12,16 @@ from nwscan.api.changeover import passed_sentence
 from nwscan.api.probing import probe_sentence
 from nwscan.render.class_names import CLASS_NAMES
 from nwscan.render.console import console, headline, remark, table
+from nwscan.render.next_steps import print_next, typed_guest
 from nwscan.render.text import count, short
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from analyzer.compare import Comparison
     from analyzer.compare.comparison import ClassComparison
     from nwscan.api.prove import Verification
+    from nwscan.render.next_steps import Step
 
 _WORDS: Final = {
     Verdict.EFFECTIVE: "effective",
@@ -36,13 +38,15 @@ def verdict_headline(verification: Verification) -> str:
     return f"{verification.identity.label}: {word}{comparison.why}"
 
 
-def print_verification(verification: Verification) -> None:
-    """Print one judgement."""
+def print_verification(verification: Verification, steps: Sequence[Step] = ()) -> None:
+    """Print one judgement, and what to do next."""
     out = console()
     comparison = verification.comparison
     out.print(headline(verdict_headline(verification)))
-    columns = ("class", ">offered", ">delivered", ">before", ">after", ">ratio (95 %)")
-    out.print(table(columns, [_row(row) for row in comparison.classes if row.frame_class in CLASS_NAMES]))
+    metered = () if comparison.passage is None else (">offered", ">delivered")
+    columns = ("class", *metered, ">before", ">after", ">ratio (95 %)")
+    rows = (_row(row, is_metered=bool(metered)) for row in comparison.classes if row.frame_class in CLASS_NAMES)
+    out.print(table(columns, rows))
     if verification.probe is not None:
         out.print(remark(probe_sentence(verification.probe)))
     if verification.passed is not None:
@@ -51,15 +55,31 @@ def print_verification(verification: Verification) -> None:
         out.print(remark(line))
     for line in _remarks(comparison):
         out.print(remark(line))
+    print_next(out, steps)
     out.print()
 
 
-def _row(row: ClassComparison) -> tuple[str, ...]:
-    metered = row.frame_class is not FrameClass.UNCLASSIFIED
+def next_steps(verification: Verification) -> tuple[Step, ...]:
+    """Give what follows from a judgement where nothing is undone by itself."""
+    verdict, guest = verification.comparison.verdict, typed_guest(verification.identity)
+    if guest is None:
+        return (("nwscan verify GUEST", "on its host: counts what was offered, too"),)
+    if verdict is Verdict.EFFECTIVE:
+        return ()
+    if verdict is Verdict.INCONCLUSIVE:
+        return ((f"nwscan verify {guest} -a duration:300", "a longer window"),)
+    return (
+        ("nwscan status", "whether a filter is in force"),
+        (f"nwscan rollback {guest}", "as it was before nwscan changed it"),
+    )
+
+
+def _row(row: ClassComparison, *, is_metered: bool) -> tuple[str, ...]:
+    sides = (row.offered, row.delivered) if is_metered else ()
+    counts = (count(side[0]) if side and row.frame_class is not FrameClass.UNCLASSIFIED else "-" for side in sides)
     return (
         CLASS_NAMES[row.frame_class],
-        count(row.offered[0]) if row.offered and metered else "-",
-        count(row.delivered[0]) if row.delivered and metered else "-",
+        *counts,
         _rate(row.before_fps),
         _rate(row.after_fps),
         _ratio(row),
