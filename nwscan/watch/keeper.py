@@ -59,14 +59,20 @@ class Keeper:
     _not_before_ns: int = 0
 
     def run(self) -> JournalRecord | None:
-        """Wait until the change is kept or undone and give it; None where the journal no longer holds it."""
+        """Wait until the change is kept or undone and give it; None where the journal no longer holds it.
+
+        A file that cannot be read now, or is damaged, is tried again: whoever mends it finds the process waiting.
+        """
         try:
             while True:
                 try:
                     record = self.journal.record(self.path)
                 except InputError as error:
-                    self.tell(f"the journal is gone: {error}")
-                    return None
+                    if _is_gone(self.path):
+                        self.tell(f"the journal is gone: {error}")
+                        return None
+                    self.sleep(self._later("the journal cannot be read", error))
+                    continue
                 if record.state in {State.CONFIRMED, State.UNDONE}:
                     self.tell(f"over: {record.state}{f' ({record.why})' if record.why else ''}")
                     return record
@@ -104,9 +110,26 @@ class Keeper:
             rollback_unconfirmed(self.path, self.open_door, self.journal, self.clock, self._harm)
         except LockedError:
             return TICK_S
-        except NwscanError as error:
-            self.tell(f"not undone yet, trying again in {self._retry_s:.0f} s: {error}")
-            self._not_before_ns = self.clock.now_ns() + int(self._retry_s * 1e9)
-            self._retry_s = min(self._retry_s * 2, _RETRY_S[1])
+        except Exception as error:  # noqa: BLE001 - a defect must not leave the change with nobody who undoes it
+            self._not_before_ns = self.clock.now_ns() + int(self._later("not undone yet", error) * 1e9)
             return TICK_S
         return 0.0
+
+    def _later(self, what: str, error: Exception) -> float:
+        """Tell what failed and give after how long it is tried again, in s: twice as long each time."""
+        retry_s = self._retry_s
+        self._retry_s = min(retry_s * 2, _RETRY_S[1])
+        said = f"{error}" if isinstance(error, NwscanError) else f"a defect of nwscan: {type(error).__name__}: {error}"
+        self.tell(f"{what}, trying again in {retry_s:.0f} s: {said}")
+        return retry_s
+
+
+def _is_gone(path: Path) -> bool:
+    """Say whether there is no such file; what cannot be looked at may be there."""
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return False

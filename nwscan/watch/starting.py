@@ -27,6 +27,9 @@ SYSTEMD: Final = Path("/run/systemd/system")
 """sd_booted(3): there where systemd is the init of this host."""
 
 _START_S: Final = 30.0
+_SYSTEMD_S: Final = 20.0
+"""How long systemd may take to answer: nobody else can change guests meanwhile."""
+
 _LOOK_EVERY_S: Final = 0.02
 _HINT: Final = "see the log in the state folder's watch/; --confirm-within 0 applies without a deadline"
 
@@ -48,14 +51,25 @@ def start(record: JournalRecord, settings: Settings, systemd: Path = SYSTEMD) ->
 
 
 def _by_systemd(command: Sequence[str], name: str) -> bool:
-    """Have systemd run it as a service of its own; give False where it does not."""
+    """Have systemd run it as a service of its own; give False where it does not, or does not answer.
+
+    One that it starts later all the same waits until the other one has ended, and finds nothing to do.
+    """
     program = shutil.which("systemd-run")
     if program is None or os.geteuid() != 0:
         return False
     settings = ["--quiet", "--collect", f"--unit=nwscan-watch-{name}", "--description=nwscan waits for a confirmation"]
-    done = subprocess.run(  # noqa: S603 our own interpreter and module
-        [program, *settings, "--", *command], stdin=subprocess.DEVNULL, capture_output=True, check=False
-    )
+    try:
+        done = subprocess.run(  # noqa: S603 our own interpreter and module
+            [program, *settings, "--", *command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=_SYSTEMD_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
     return done.returncode == 0
 
 

@@ -24,6 +24,7 @@ from tests.lab.nwscan_run import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from generator.deploy.journal import JournalRecord
@@ -152,6 +153,34 @@ def test_it_tries_until_libvirt_is_back(waiting: Waiting) -> None:
     assert waiting.waited_s == pytest.approx(10 + 1 + 2 + 4 + 8 + 16 + 30 + 30 + 30, abs=2)
 
 
+def test_a_defect_of_nwscan_does_not_end_the_wait(waiting: Waiting, monkeypatch: pytest.MonkeyPatch) -> None:
+    door, calls = waiting.door, []
+
+    def defective() -> AbstractContextManager[FileDoor]:
+        calls.append(1)
+        return {}["no such key"] if len(calls) < 3 else door()  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(waiting, "door", defective)
+    record = waiting.run()
+    assert record is not None
+    assert record.state is State.UNDONE
+    assert sum("a defect of nwscan: KeyError" in line for line in waiting.told) == 2
+
+
+def test_a_journal_that_cannot_be_read_for_a_while_does_not_end_the_wait(waiting: Waiting) -> None:
+    """Somebody lets others write it, or damages it, and mends that."""
+    path = waiting.bench.record.path
+    whole = path.read_bytes()
+    waiting.at[1] = lambda: path.chmod(0o666)
+    waiting.at[4] = lambda: (path.chmod(0o600), path.write_bytes(b"?\n"))
+    waiting.at[8] = lambda: path.write_bytes(whole)
+    record = waiting.run()
+    assert record is not None
+    assert record.state is State.UNDONE
+    assert waiting.bench.now == waiting.bench.before
+    assert sum("the journal cannot be read" in line for line in waiting.told) >= 2
+
+
 def test_it_ends_when_the_journal_is_gone(waiting: Waiting) -> None:
     waiting.at[1] = waiting.bench.record.path.unlink
     assert waiting.run() is None
@@ -180,6 +209,22 @@ def test_it_is_started_by_systemd_where_that_runs(
     asked = (tmp_path / "asked").read_text()
     assert f"--collect --unit=nwscan-watch-{bench.record.path.stem} " in asked
     assert f" -- {sys.executable} -P -m nwscan.watch.child {bench.record.path} {tmp_path}\n" in asked
+    end(waiting, tmp_path)
+
+
+def test_a_systemd_that_does_not_answer_keeps_nobody_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waiting: Waiting
+) -> None:
+    """The journal is locked meanwhile: no guest of the host could be changed, nor restored."""
+    if os.geteuid() != 0:
+        pytest.skip("nwscan asks systemd as root alone")
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "systemd-run").write_text("#!/bin/sh\nexec sleep 3600\n")
+    (programs / "systemd-run").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    monkeypatch.setattr(starting, "_SYSTEMD_S", 0.1)
+    starting.start(waiting.bench.record, Settings(waiting.bench.record.plan.uri, tmp_path), systemd=tmp_path)
     end(waiting, tmp_path)
 
 
