@@ -75,7 +75,10 @@ def interrupted(status: CardStatus, about: Sequence[JournalRecord], waited_for: 
         what = "applying" if unfinished.state is State.APPLYING else "undoing"
         sentence = f"{what} was interrupted: nwscan rollback {quote(status.guest)} restores what was there before"
         if unfinished.path in waited_for:
-            sentence = f"{what} is going on: look again in a moment"
+            sentence = (
+                f"{what} is going on: look again in a moment; where it does not end, "
+                f"nwscan rollback {quote(status.guest)} says what is in its way"
+            )
         yield Drift(DriftCause.INTERRUPTED, sentence, can_repair=False)
 
 

@@ -49,14 +49,18 @@ def undo_record(
         step = plan.steps[number]
         if isinstance(step, DefineFilter) and step.before is None and step.name in earlier:
             continue  # it was gone and was defined again: an earlier change made it, and removes it
+        if isinstance(step, Reinstall) and _was_done(record, number):
+            continue  # the card is as it was before: a filter that is not there was taken away by somebody since
         try:
-            record = journal.undo(record, number)
+            record = _begin_undo(record, number, journal)
         except HostError as error:  # a full disk must not keep a guest from being restored: begin is on disk already
             failures.append(error.what)
         try:
             lines += _undo_step(plan, step, door, covered)
         except NwscanError as error:
             failures.append(f"{describe(step)}: {error.what}")
+        except Exception as error:  # noqa: BLE001 - a defect in one step must not keep the others from being undone
+            failures.append(f"{describe(step)}: a defect of nwscan: {type(error).__name__}: {error}")
     if not failures:
         try:
             return Undone(journal.reach(record, State.UNDONE, why), tuple(lines))
@@ -67,6 +71,17 @@ def undo_record(
         str(record.path),
         f"mend what it says, then: nwscan rollback {plan.guest}",
     )
+
+
+def _was_done(record: JournalRecord, number: int) -> bool:
+    """Say whether a step was done to its end: the next one was begun, or the whole was applied."""
+    return number + 1 < record.begun or any(event.state is State.APPLIED for event in record.events)
+
+
+def _begin_undo(record: JournalRecord, number: int, journal: Journal) -> JournalRecord:
+    """Write down, once, that a step is about to be undone: tries without end must not make the file too large."""
+    is_told = any(event.event == "undo" and event.step == number for event in record.events)
+    return record if is_told else journal.undo(record, number)
 
 
 def meaning(xml: str) -> Filter:

@@ -12,7 +12,7 @@ from unittest import mock
 import msgspec
 import pytest
 
-from analyzer.errors import HostError, RolledBackError
+from analyzer.errors import HostError, RollbackIncompleteError, RolledBackError
 from analyzer.host.boot_clock import boot_clock
 from generator.deploy import pending, transaction
 from generator.deploy.deadline import deadline_in
@@ -146,6 +146,42 @@ def test_the_definite_deadline_counts_from_when_it_is_set(bench: Bench) -> None:
     bench.clock.at_s += 1
     with pytest.raises(RolledBackError):
         pending.expect(bench.record, bench.journal, bench.clock, 10)
+
+
+def test_tries_without_end_do_not_make_the_journal_grow(bench: Bench) -> None:
+    """Above its limit nobody could read it any more, and nothing would undo the change."""
+    state = bench.now
+    state.refused = ["undefine_filter"]
+    write_state(bench.path, state)
+    sizes = set()
+    for _ in range(3):
+        with pytest.raises(RollbackIncompleteError):
+            bench.undo("harm")
+        sizes.add(bench.record.path.stat().st_size)
+    assert len(sizes) == 1
+    state = bench.now
+    state.refused = []
+    write_state(bench.path, state)
+    assert bench.undo() is State.UNDONE
+    assert bench.now == bench.before
+
+
+def test_a_defect_in_one_step_does_not_keep_the_others_from_being_undone(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def defective(self: FileDoor, guest: str, xml: str, *, live: bool) -> None:
+        if not live:
+            raise KeyError(guest)
+        restore(self, guest, xml, live=live)
+
+    restore = FileDoor.update_interface
+    monkeypatch.setattr(FileDoor, "update_interface", defective)
+    with pytest.raises(RollbackIncompleteError, match=r"a defect of nwscan: KeyError"):
+        bench.undo("harm")
+    assert bench.now.guests[GUEST].live == bench.before.guests[GUEST].live
+    monkeypatch.setattr(FileDoor, "update_interface", restore)
+    assert bench.undo() is State.UNDONE
+    assert bench.now == bench.before
 
 
 def test_a_second_change_waits_for_the_first(bench: Bench) -> None:

@@ -170,6 +170,20 @@ def test_rules_that_are_gone_are_made_anew(bench: Bench) -> None:
     assert f"making the rules of card {MAC} anew took 0." in why
 
 
+def test_a_filter_that_somebody_took_away_since_is_not_put_back(bench: Bench) -> None:
+    """What a repair made anew was there before it: undoing it puts nothing on the card, whatever became of it."""
+    bench.flushed = True
+    bench.repair()
+    for live in (True, False):
+        bench.change(lambda state, live=live: detach(state, live=live))  # type: ignore[misc]
+    bench.change(lambda state: [state.filters.pop(name) for name in (PARENT, CHILD)])
+    door = FileDoor(bench.path)
+    transaction.rollback(GUEST, door, bench.journal)
+    assert [call for call in door.calls if call.startswith("update_interface")] == []
+    assert strip(bench.now).guests == strip(bench.before).guests
+    assert bench.journal.in_force() == ()
+
+
 def test_a_filter_of_somebody_else_is_not_repaired(bench: Bench) -> None:
     other = "6e777363-616e-4c61-8b00-00000000dead"
     ours = bench.now.filters[CHILD].partition("<uuid>")[2].partition("<")[0]

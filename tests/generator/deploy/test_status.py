@@ -158,6 +158,23 @@ def test_an_interrupted_way_back_says_how_to_end_it(bench: Bench) -> None:
     assert bench.drift() == ("undoing was interrupted: nwscan rollback vm1 restores what was there before",)
 
 
+def test_a_way_back_that_a_process_is_at_says_who_knows_what_keeps_it(bench: Bench) -> None:
+    """It tries again without end, where somebody else uses the filter: "going on" alone would be half the truth."""
+    bench.apply()
+    (record,) = bench.journal.records()
+    bench.journal.undo(record, 3)
+    now = read_state(bench.path)
+    waited = [record.path]
+    found = card_statuses(
+        cards(now), bench.journal.in_force(), bindings(now), {}, tuple(now.filters), waited_for=waited
+    )
+    (drift,) = next(one.drift for one in found if one.uuid == GUEST)
+    assert drift == (
+        "undoing is going on: look again in a moment; where it does not end, "
+        "nwscan rollback vm1 says what is in its way"
+    )
+
+
 def test_an_interrupted_change_below_a_finished_one_is_told(bench: Bench) -> None:
     bench.apply()
     bench.apply((parse_mac("52:54:00:00:00:21"),))
