@@ -128,6 +128,9 @@ class Report:
     def merge(self, other: Report) -> Report:
         """Give the report of both; associative and commutative, ``empty`` of the same card is neutral.
 
+        For the two parts of a capture it is the report of the whole, but for the windows, which stay two, and for which
+        of the frames alike in time, class, MACs and length is described.
+
         Raises UsageError where the two are of different cards.
         """
         windows = windows_in_order((*self.windows, *other.windows))

@@ -11,6 +11,7 @@ import numpy as np
 
 from analyzer.classify.description import HEAD_OCTETS, describe_frame
 from analyzer.model.classes import CLASS_COUNT, FrameClass
+from analyzer.model.frames import FrameFlag
 from analyzer.report.findings import SAMPLES_KEPT, Sample, merge_samples
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class SampleKeeper:
     def __init__(self) -> None:
         self.limits: I64 = np.full(CLASS_COUNT, _LATEST, np.int64)
         """Frames of a class later than its limit need not be offered."""
-        self._kept: tuple[dict[_Key, bytes], ...] = tuple({} for _ in FrameClass)
+        self._kept: tuple[dict[_Key, bytes | str], ...] = tuple({} for _ in FrameClass)
 
     def offer(self, batch: FrameBatch, classes: U8, rows: I64) -> None:
         """Take those of ``rows`` that are early enough."""
@@ -47,7 +48,7 @@ class SampleKeeper:
         is_new[1:] = np.any([column[order[1:]] != column[order[:-1]] for column in columns], axis=0)
         for k in order[is_new][:SAMPLES_KEPT].tolist():
             ts_ns, src, dst, octets = (int(column[k]) for column in columns)
-            kept.setdefault((ts_ns, src, dst, octets), head_of(batch, int(rows[k])))
+            kept.setdefault((ts_ns, src, dst, octets), told_of(batch, int(rows[k])))
         for key in sorted(kept)[SAMPLES_KEPT:]:
             del kept[key]
         if len(kept) == SAMPLES_KEPT:
@@ -56,9 +57,9 @@ class SampleKeeper:
     def finish(self) -> tuple[Sample, ...]:
         """Give the samples with their descriptions."""
         return merge_samples(
-            Sample(ts_ns, kind, src, dst, octets, describe_frame(head))
+            Sample(ts_ns, kind, src, dst, octets, told if isinstance(told, str) else describe_frame(told))
             for kind in FrameClass
-            for (ts_ns, src, dst, octets), head in self._kept[kind].items()
+            for (ts_ns, src, dst, octets), told in self._kept[kind].items()
         )
 
 
@@ -71,6 +72,15 @@ def comes_before(batch: FrameBatch, rows: I64, key: _Key) -> npt.NDArray[np.bool
         found |= is_same & (column[rows] < value)
         is_same &= column[rows] == value
     return found
+
+
+def told_of(batch: FrameBatch, row: int) -> bytes | str:
+    """Give what a frame is described by: its first octets, or words where they are no Ethernet header."""
+    if not batch.flags[row] & FrameFlag.NOT_ETHERNET:
+        return head_of(batch, row)
+    number, interfaces = int(batch.raw.interface[row]), batch.raw.interfaces
+    linktype = interfaces[number].linktype if number < len(interfaces) else "unknown"
+    return f"(not Ethernet: link type {linktype})"
 
 
 def head_of(batch: FrameBatch, row: int) -> bytes:

@@ -13,12 +13,14 @@ from analyzer.classify.decode import decode
 from analyzer.errors import InputError, UsageError
 from analyzer.model.addresses import GROUP_BIT
 from analyzer.model.classes import DirectionSource
-from analyzer.model.frames import FrameFlag
+from analyzer.model.frames import LINKTYPE_ETHERNET, FrameFlag
 from analyzer.pipeline import Measurement, drain
 from analyzer.report.store import encode
 from nwscan.worker.messages import Candidate, Candidates, Measured, Progress
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from analyzer.capture.source import FrameSource
     from analyzer.model.identity import GuestIdentity
     from analyzer.pipeline import Consumer
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 _CANDIDATES_LIMIT: Final = 4096
 """Distinct MACs that are kept while looking for candidates; a flood of random ones must not fill the memory."""
+_LINK_TYPES_NAMED: Final = 8
 
 
 def analyze(request: Analyze, descriptors: list[int], link: Link) -> Measured | Candidates:
@@ -90,18 +93,31 @@ def _measure(source: FrameSource, identity: GuestIdentity, captured_on: str | No
         if link.progress(lambda: progress_of(source, measurement)):
             break
     refuse_other_link_types(source)
-    report = measurement.finish((source.window(),))
+    report = measurement.finish((source.window(),), notes=notes_on_link_types(source))
     source.close()
     return report
+
+
+def notes_on_link_types(source: FrameSource) -> tuple[str, ...]:
+    """Say which interfaces of a file have frames that no class can be told of, beside those of Ethernet."""
+    others = sorted({interface.linktype for interface in source.interfaces} - {LINKTYPE_ETHERNET})
+    if not others:
+        return ()
+    return (f"{source.name} also has {link_types(others)}: without an Ethernet header such frames are unclassified.",)
+
+
+def link_types(numbers: Sequence[int]) -> str:
+    """Give link types as people read them, not more than a few."""
+    more = f" and {len(numbers) - _LINK_TYPES_NAMED} more" if len(numbers) > _LINK_TYPES_NAMED else ""
+    return f"link type {', '.join(map(str, numbers[:_LINK_TYPES_NAMED]))}{more}"
 
 
 def refuse_other_link_types(source: FrameSource) -> None:
     """Raise InputError where no interface of the file has Ethernet frames: no destination MAC, no class."""
     linktypes = {interface.linktype for interface in source.interfaces}
-    if linktypes and 1 not in linktypes:
-        names = ", ".join(str(linktype) for linktype in sorted(linktypes))
+    if linktypes and LINKTYPE_ETHERNET not in linktypes:
         raise InputError(
-            f"no Ethernet frames in this capture: link type {names}",
+            f"no Ethernet frames in this capture: {link_types(sorted(linktypes))}",
             source.name,
             "capture on the guest's tap itself (a cooked capture, as of -i any, holds no destination MAC)",
         )
