@@ -26,7 +26,8 @@ class LossWatch:
     """Looks for a kind of frames that reaches one card's filter and does not come out of it.
 
     ``kinds`` are watched; of those in ``thinned`` a part may be lost on purpose, or was before: an older filter is
-    there, or the profile drops a part. The first counts are where it begins.
+    there, or the profile drops a part. The first counts are where it begins, and so are counts that have become less:
+    somebody set the counters back (``nft reset counters`` does, of every table).
     """
 
     def __init__(self, kinds: Collection[GuardKind], thinned: Collection[GuardKind] = ()) -> None:
@@ -41,7 +42,9 @@ class LossWatch:
         A frame that had been offered at the last call and is not delivered by this one is lost for certain: no skew
         between two counters takes a second.
         """
-        if self._first is None:
+        if self._first is None or any(
+            now < then for kind in self._kinds for now, then in zip(counts[kind], self._last[kind], strict=True)
+        ):
             self._first = self._last = counts
         last, self._last = self._last, counts
         for kind in self._kinds:

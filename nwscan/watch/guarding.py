@@ -6,6 +6,7 @@ what came before the change.
 
 from __future__ import annotations
 
+import socket
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -17,8 +18,9 @@ from analyzer.host.guests import LibvirtReader
 from analyzer.model.addresses import format_mac
 from analyzer.model.classes import FrameClass
 from analyzer.model.guards import GUARD_CLASS, GuardKind
-from generator.deploy.plan import Attach
-from generator.nwfilter.xml import read_filterref
+from generator.deploy.plan import Attach, DefineFilter, Plan
+from generator.nwfilter.model import Action, RuleDirection
+from generator.nwfilter.xml import read_filter, read_filterref
 from generator.suggest.profiles import THINNED
 from nwscan import kept
 from nwscan.watch.before import VitalBefore
@@ -45,6 +47,7 @@ class CardGuards:
         self._meter: GuardMeter | None = None
         self._losses: dict[str, LossWatch] = {}
         self._before: dict[str, VitalBefore] = {}
+        self._taps: dict[str, int | None] = {}
         self._next_s = 0.0
         self._is_told = False
         self._prepare()
@@ -57,10 +60,14 @@ class CardGuards:
         if self._meter is None:
             self._prepare()
         try:
-            return self._metered()
+            harm = self._metered()
         except (NwscanError, OSError) as error:
             self._give_up(error)
             return None
+        if harm is None and self._is_elsewhere():
+            self._tell(f"{', '.join(self._taps)} was made anew or is gone: looking for the guest's taps again")
+            self._begin_again()
+        return harm
 
     def close(self) -> None:
         """Stop watching."""
@@ -68,6 +75,16 @@ class CardGuards:
             self._meter.close()
             self._meter = None
         self._before = {}
+
+    def _is_elsewhere(self) -> bool:
+        """Say whether a tap is not the one that is watched any more: the guest was started anew, or has moved."""
+        return self._meter is not None and any(
+            index is None or _index(tap) != index for tap, index in self._taps.items()
+        )
+
+    def _begin_again(self) -> None:
+        self.close()
+        self._next_s = time.monotonic() + _OPEN_AGAIN_S
 
     def _metered(self) -> str | None:
         if self._meter is None:
@@ -96,6 +113,7 @@ class CardGuards:
                 for card in cards
                 if _has_older_filter(card, self._record)
             }
+            self._taps = {card.tap or "": _index(card.tap or "") for card in cards}
             self._meter = GuardMeter({card.tap or "": card.macs for card in cards}).__enter__()
         except (NwscanError, OSError) as error:
             self._give_up(error)
@@ -104,11 +122,18 @@ class CardGuards:
 
     def _give_up(self, error: Exception) -> None:
         """Go on without guards for a while: the deadline still holds."""
-        self.close()
-        self._next_s = time.monotonic() + _OPEN_AGAIN_S
+        self._begin_again()
         if not self._is_told:
             self._tell(f"no guards for now: {error}")
         self._is_told = True
+
+
+def _index(tap: str) -> int | None:
+    """Give the number by which the kernel tells this tap from a later one of its name, None where there is none."""
+    try:
+        return socket.if_nametoindex(tap)
+    except OSError:
+        return None
 
 
 def _cards(record: JournalRecord, settings: Settings) -> list[GuestIdentity]:
@@ -133,16 +158,32 @@ def _windows(record: JournalRecord) -> list[KeptReport]:
 def _loss_watch(card: GuestIdentity, record: JournalRecord, windows: Sequence[KeptReport]) -> LossWatch:
     """Give what looks for lost frames on one card.
 
-    A class that the profile thins on purpose is left out. Where a part of a class may be lost on purpose, or was
+    A class that the profile thins on purpose is left out, and what the guest sends where the filters drop nothing of
+    that: the host itself refuses some of it (br_netfilter, an IPv4 header that is wrong), and a guest that sends such
+    frames on purpose would decide on its own filter. Where a part of a class may be lost on purpose, or was
     before, only a complete loss counts. Beside an older filter nothing is watched until it is known what came through
     that one before (VitalBefore).
     """
     if _has_older_filter(card, record):
         return LossWatch([])
     out = THINNED.get(record.plan.profile, frozenset())
+    if not _may_drop_sent(record.plan):
+        out |= {FrameClass.FROM_GUEST}
     kinds = [kind for kind in GuardKind if GUARD_CLASS[kind] not in out]
     lossy = set(FrameClass) if record.plan.profile != "mac" else _lossy_classes(_of(card, windows))
     return LossWatch(kinds, [kind for kind in kinds if GUARD_CLASS[kind] in lossy])
+
+
+def _may_drop_sent(plan: Plan) -> bool:
+    """Say whether the filters of a plan can drop what the guest sends; those that it only refers to may."""
+    filters = [read_filter(step.after).filter for step in plan.steps if isinstance(step, DefineFilter)]
+    attached = [read_filterref(step.after) for step in plan.steps if isinstance(step, Attach)]
+    used = {ref.filter for ref in (*attached, *(ref for one in filters for ref in one.references)) if ref is not None}
+    return bool(used - {one.name for one in filters}) or any(
+        rule.action in {Action.DROP, Action.REJECT} and rule.direction is not RuleDirection.IN
+        for one in filters
+        for rule in one.rules
+    )
 
 
 def _of(card: GuestIdentity, windows: Sequence[KeptReport]) -> list[KeptReport]:

@@ -29,6 +29,11 @@ def test_what_was_lost_before_it_began_does_not_count() -> None:
     assert looks((50, 10), (50, 10), (51, 11)) == [None, None, None]
 
 
+def test_counters_that_somebody_set_back_are_no_loss() -> None:
+    assert looks((0, 0), (50, 50), (0, 0), (2, 2)) == [None] * 4
+    assert looks((0, 0), (50, 50), (49, 50), (52, 50), (53, 50))[-1] is not None
+
+
 def test_less_than_half_lost_is_left_to_the_second_window() -> None:
     assert looks((0, 0), (100, 60), (100, 60)) == [None, None, None]
 
