@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import zstandard
+from scapy.layers.dhcp6 import DHCP6_Reply, DHCP6OptIA_NA, DHCP6OptIA_TA, DHCP6OptIAAddress
+from scapy.layers.inet import UDP
+from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import Ether
 
 from analyzer.capture.source import open_capture
 from analyzer.errors import InputError
@@ -24,6 +28,10 @@ MAX_OCTETS: Final = 8192
 _SAMPLES: Final = Path(__file__).parents[2] / "captures"
 _FRAMES_AT_ONCE: Final = 4
 _FRAMES_OF_A_FILE: Final = 40
+GUEST_MAC: Final = bytes.fromhex("525400000001")
+"""Of the guest whose frames the targets decode."""
+_DHCP_COOKIE: Final = b"\x63\x82\x53\x63"
+_COOKIE_AT, _CHADDR_AT = 236, 28  # RFC 2131, figure 1
 
 
 def kept(target: str) -> dict[str, bytes]:
@@ -48,6 +56,8 @@ def keep(target: str, inputs: list[bytes]) -> int:
 def seeds(target: str) -> Iterator[bytes]:
     """Yield what fuzzing of a target starts from."""
     yield from kept(target).values()
+    if target == "frames":
+        yield from (_input(direction, [_dhcpv6_reply()]) for direction in range(3))
     for path in (*capture_files(), *sorted(_SAMPLES.glob("*.pcap*"))):
         octets = path.read_bytes()
         if target == "frames":
@@ -68,5 +78,33 @@ def _frames(path: Path) -> Iterator[bytes]:
     except InputError:
         return
     for start in range(0, min(len(frames), _FRAMES_OF_A_FILE), _FRAMES_AT_ONCE):
-        some = [frame[:1600] for frame in frames[start : start + _FRAMES_AT_ONCE]]
-        yield bytes([start % 3, 0x81, 0, 0, 5]) + b"".join(len(one).to_bytes(2) + one for one in some)
+        yield _input(start % 3, frames[start : start + _FRAMES_AT_ONCE])
+    leases = [lease for lease in map(_lease_of_the_guest, frames) if lease is not None]
+    for direction in range(3):
+        for start in range(0, len(leases), _FRAMES_AT_ONCE):
+            yield _input(direction, leases[start : start + _FRAMES_AT_ONCE])
+
+
+def _input(direction: int, frames: list[bytes]) -> bytes:
+    """Give an input of the decoder's target."""
+    some = [frame[:1600] for frame in frames]
+    return bytes([direction, 0x81, 0, 0, 5]) + b"".join(len(one).to_bytes(2) + one for one in some)
+
+
+def _lease_of_the_guest(frame: bytes) -> bytes | None:
+    """Give a frame of DHCP with the client's MAC replaced by the guest's; None for any other frame.
+
+    Addresses are looked for in leases of the guest only, and no mutation guesses its MAC in two places.
+    """
+    cookie = frame.find(_DHCP_COOKIE)
+    if cookie < _COOKIE_AT:
+        return None
+    return frame.replace(frame[cookie - _COOKIE_AT + _CHADDR_AT :][:6], GUEST_MAC)
+
+
+def _dhcpv6_reply() -> bytes:
+    """Give a DHCPv6 reply with two addresses for the guest; none of the captures has one."""
+    addresses = [DHCP6OptIAAddress(addr=f"2001:db8::{number}", preflft=60, validlft=120) for number in (1, 2)]
+    options = DHCP6OptIA_NA(iaid=1, ianaopts=addresses[:1]) / DHCP6OptIA_TA(iaid=1, iataopts=addresses[1:])
+    packet = IPv6(src="fe80::2", dst="fe80::1") / UDP(sport=547, dport=546) / DHCP6_Reply() / options
+    return bytes(Ether(dst=GUEST_MAC.hex(":"), src="02:00:00:00:00:02") / packet)

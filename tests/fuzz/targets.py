@@ -21,6 +21,7 @@ from analyzer.model.window import CaptureWindow
 from analyzer.report.store import encode, from_document
 from tests.capture_octets import read_all, source_of
 from tests.capture_promises import check_reading
+from tests.fuzz.seeds import GUEST_MAC
 from tests.fuzz.twins import interpreted
 from tests.raw_frames import raw_frames
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     _Answer = str | tuple[list[Frame], CaptureWindow, tuple[CaptureInterface, ...]]
 
 GUEST: Final = GuestIdentity(
-    (0x525400000001,),
+    (int.from_bytes(GUEST_MAC),),
     Provenance.COMMAND_LINE,
     addresses=(
         Address("192.0.2.1", Provenance.COMMAND_LINE, trusted=True),
