@@ -36,6 +36,8 @@ _STAMP: Final = "%Y%m%dT%H%M%S%fZ"
 _NAME = re.compile(r"\d{8}T\d{12}Z-[0-9a-f]{8}\.journal")
 _LOCK: Final = "lock"
 _LOOK_EVERY_S: Final = 0.02
+_AT_LEAST_S: Final = 0.1
+"""How long the lock is tried for: whoever only looks whether somebody has it has it for a moment."""
 
 
 class LockedError(HostError):
@@ -163,6 +165,20 @@ class Journal:
             yield
         finally:
             os.close(descriptor)
+
+    def is_locked(self) -> bool:
+        """Say whether somebody is changing guests now. To look takes the lock for a moment, which nobody notices."""
+        try:
+            descriptor = os.open(self._folder / _LOCK, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
 
     def create(self, plan: Plan) -> JournalRecord:
         """Write down a plan; nothing of it has been done yet."""
@@ -303,7 +319,7 @@ def _stamped(path: Path) -> datetime:
 
 
 def _take(descriptor: int, path: Path, wait_s: float) -> None:
-    end_s = time.monotonic() + wait_s
+    end_s = time.monotonic() + max(wait_s, _AT_LEAST_S)
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -101,7 +101,8 @@ def card_statuses(
                 *(bridge_drift(status, about, bridges) if bridges is not None else ()),
             )
             statuses.append(replace(status, findings=found))
-    return (*statuses, *(_orphan(record, cards) for record in records if not all(_cards_there(record, cards, told))))
+    gone = [record for record in records if not all(_cards_there(record, cards, told))]
+    return (*statuses, *(_waiting(_orphan(record, cards), (record,), clock) for record in gone))
 
 
 def _waiting(status: CardStatus, about: Sequence[JournalRecord], clock: Clock | None) -> CardStatus:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from analyzer.host.boot_clock import boot_clock
 from analyzer.host.guests import LibvirtReader
@@ -12,7 +12,7 @@ from analyzer.model.addresses import parse_mac
 from generator.deploy.bridge_writer import BridgeWriter
 from generator.deploy.drift import BridgeLooks
 from generator.deploy.hook import hook_name
-from generator.deploy.journal import Journal
+from generator.deploy.journal import Journal, State
 from generator.deploy.plan import InstallHook, SetFdbEntry, SetPortFlag
 from generator.deploy.status import CardStatus, card_statuses
 from nwscan.watch.mark import is_waited_for
@@ -26,8 +26,11 @@ if TYPE_CHECKING:
     from analyzer.host.guests import Binding, GuestCard
     from analyzer.host.rules import KernelRules
     from generator.deploy.door import BridgeDoor
-    from generator.deploy.journal import JournalRecord
+    from generator.deploy.journal import JournalReading, JournalRecord
     from nwscan.config import Settings
+
+_TRIES: Final = 5
+"""How often a host that is changed again and again is read: an undoing is over after a few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +47,25 @@ class HostReading:
     bridges: BridgeLooks
     clock: Clock
     waited_for: frozenset[Path]
-    """The changes for which a process waits, by their journal's file."""
+    """The changes for which a process waits, or which one is at now, by their journal's file."""
 
 
 def read_host(settings: Settings) -> HostReading:
-    """Read it. Raises HostError where libvirt does not answer or the kernel cannot be asked."""
-    reading = Journal(settings.journal).read()
+    """Read it. Raises HostError where libvirt does not answer or the kernel cannot be asked.
+
+    What somebody changed, kept or undid meanwhile is read again: a host that is half before it and half behind would
+    be called drifted.
+    """
+    journal = Journal(settings.journal)
+    for _ in range(_TRIES):
+        before = journal.read()
+        host = _read_host(before, journal, settings)
+        if journal.read().records == before.records:
+            break
+    return host
+
+
+def _read_host(reading: JournalReading, journal: Journal, settings: Settings) -> HostReading:
     records = tuple(record for record in reversed(reading.records) if record.is_in_force)
     with LibvirtReader(settings.uri) as libvirt:
         cards, bindings, names = tuple(libvirt.cards()), libvirt.bindings(), libvirt.filter_names()
@@ -58,9 +74,15 @@ def read_host(settings: Settings) -> HostReading:
     taps = [card.identity.tap for card in cards if card.identity.tap and (card.filterref or records)]
     rules = kernel_rules_of(taps)
     looks = bridge_looks(records, [card.identity.tap for card in cards], BridgeWriter())
-    state = settings.state.absolute()
-    waited_for = frozenset(record.path for record in records if is_waited_for(state, record.path.absolute()))
+    waited_for = _attended(records, journal, settings.state.absolute())
     return HostReading(cards, records, reading.errors, bindings, rules, names, texts, looks, boot_clock(), waited_for)
+
+
+def _attended(records: Sequence[JournalRecord], journal: Journal, state: Path) -> frozenset[Path]:
+    """Give the changes that somebody waits for, or is at: that one has the journal's lock, and nothing of it waits."""
+    waited_for = {record.path for record in records if is_waited_for(state, record.path.absolute())}
+    unfinished = {one.path for one in records if one.state in {State.APPLYING, State.UNDOING}} - waited_for
+    return frozenset(waited_for | unfinished if unfinished and journal.is_locked() else waited_for)
 
 
 def statuses_of(host: HostReading) -> tuple[CardStatus, ...]:

@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import threading
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 import pytest
 
 from analyzer.errors import InputError, RollbackIncompleteError, RolledBackError
 from analyzer.host.boot_clock import boot_clock
-from generator.deploy import transaction
+from generator.deploy import pending, transaction
 from generator.deploy.deadline import deadline_in
 from generator.deploy.journal import Journal, JournalRecord, LockedError, State
-from nwscan.api import change
+from nwscan.api import change, host_reading
 from nwscan.cli.applying import Keeping, _settle
 from nwscan.config import Settings
-from tests.generator.deploy.file_door import URI, FileDoor, HostState, plan_for, read_state, write_state
+from nwscan.watch.mark import Mark, log_path
+from tests.generator.deploy.file_door import (
+    URI,
+    FileDoor,
+    HostState,
+    bindings,
+    cards,
+    plan_for,
+    read_state,
+    write_state,
+)
 from tests.generator.deploy.hosts import GUEST, HOSTS, OTHER
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from analyzer.host.guests import Binding, GuestCard
 
 EXTRA = (0x525400000055,)
 
@@ -51,10 +67,43 @@ class Bench:
         return self.journal.record(record.path).state
 
 
+class Reader:
+    """The reading door to the same libvirt; lets something happen before it is read, once."""
+
+    meanwhile: Callable[[], object] | None = None
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> Self:
+        act, Reader.meanwhile = Reader.meanwhile, None
+        if act is not None:
+            act()
+        self._state = read_state(self._path)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def cards(self) -> list[GuestCard]:
+        return cards(self._state)
+
+    def bindings(self) -> tuple[Binding, ...]:
+        return tuple(bindings(self._state))
+
+    def filter_names(self) -> tuple[str, ...]:
+        return tuple(self._state.filters)
+
+    def filter_xml(self, name: str) -> str:
+        return self._state.filters[name]
+
+
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     found = Bench(tmp_path)
     monkeypatch.setattr(change, "LibvirtWriter", lambda _: nullcontext(FileDoor(found.path)))
+    monkeypatch.setattr(host_reading, "LibvirtReader", lambda _: Reader(found.path))
+    monkeypatch.setattr(host_reading, "kernel_rules_of", lambda _: {})
     return found
 
 
@@ -114,3 +163,53 @@ def test_a_filter_that_was_there_is_kept_whatever_was_undone_since(bench: Bench)
     plan = msgspec.structs.replace(kept.plan, steps=())
     assert _settle(plan, None, [], bench.settings, 0, Keeping(120, yes=True, shape="table")) == 0
     assert (bench.state(kept), bench.state(later)) == (State.CONFIRMED, State.UNDONE)
+
+
+# status, while somebody is at work
+
+
+def drift_of(bench: Bench) -> list[str]:
+    return [sentence for card in change.status(bench.settings).cards for sentence in card.drift]
+
+
+def test_a_change_that_is_kept_while_status_reads_is_as_intended(bench: Bench) -> None:
+    """The process that waited for it has ended by then: that is no reason to say that nobody waits."""
+    record = bench.apply()
+    mark = Mark(log_path(bench.settings.state, record.path))
+
+    def keep() -> None:
+        pending.confirm(record, bench.journal, boot_clock())
+        os.close(mark.descriptor)
+
+    Reader.meanwhile = keep
+    assert drift_of(bench) == []
+    assert [card.state for card in change.status(bench.settings).cards if card.guest == "vm1"] == [State.CONFIRMED]
+
+
+def test_a_change_that_is_undone_while_status_reads_is_no_drift(bench: Bench) -> None:
+    record = bench.apply()
+    change.confirm("vm1", bench.settings)
+    Reader.meanwhile = lambda: transaction.rollback(GUEST, FileDoor(bench.path), bench.journal)
+    assert drift_of(bench) == []
+    assert bench.state(record) is State.UNDONE
+
+
+def test_what_somebody_is_applying_now_is_not_called_interrupted(bench: Bench) -> None:
+    """Without a deadline no process waits for it: that somebody is at it shows by the lock."""
+    bench.journal.begin(bench.journal.create(plan_for(bench.now, GUEST)), 0)
+    with bench.journal.lock():
+        assert "applying is going on: look again in a moment" in drift_of(bench)[0]
+    assert drift_of(bench) == ["applying was interrupted: nwscan rollback vm1 restores what was there before"]
+
+
+def test_nobody_is_refused_since_somebody_looked_at_the_lock(bench: Bench) -> None:
+    with bench.journal.lock():
+        pass
+    assert not bench.journal.is_locked()
+    looking = os.open(bench.settings.journal / "lock", os.O_RDONLY)
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    ending = threading.Timer(0.01, os.close, [looking])
+    ending.start()
+    with bench.journal.lock():
+        assert bench.journal.is_locked()
+    ending.join()

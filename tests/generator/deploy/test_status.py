@@ -12,6 +12,7 @@ from analyzer.host.rule_listings import Backend, KernelRule
 from analyzer.host.rules import KernelRules
 from analyzer.model.addresses import parse_mac
 from generator.deploy import pending, transaction
+from generator.deploy.deadline import deadline_in
 from generator.deploy.journal import Journal, State
 from generator.deploy.status import CardStatus, card_statuses
 from generator.nwfilter.model import FilterRef
@@ -173,6 +174,20 @@ def test_a_way_back_that_a_process_is_at_says_who_knows_what_keeps_it(bench: Ben
         "undoing is going on: look again in a moment; where it does not end, "
         "nwscan rollback vm1 says what is in its way"
     )
+
+
+def test_a_change_that_waits_is_told_of_a_guest_that_is_gone(bench: Bench) -> None:
+    clock = boot_clock()
+    waited = transaction.Confirmation(lambda: deadline_in(60, clock), lambda _: None)
+    transaction.apply(plan_for(read_state(bench.path), GUEST), bench.door, bench.journal, waited)
+    bench.change(lambda state: state.guests.pop(GUEST))
+    now = read_state(bench.path)
+    found = card_statuses(cards(now), bench.journal.in_force(), bindings(now), {}, tuple(now.filters), clock=clock)
+    (status,) = (one for one in found if one.uuid == GUEST)
+    assert status.pending
+    assert status.deadline is not None
+    assert status.left_s is not None
+    assert 0 < status.left_s <= 60
 
 
 def test_an_interrupted_change_below_a_finished_one_is_told(bench: Bench) -> None:
