@@ -107,15 +107,34 @@ def put_in(plan: Plan, windows: Sequence[Window], options: CaptureOptions, setti
         if changeover.obstacle:
             click.echo(f"what passed while it was put in was not counted: {visible(changeover.obstacle)}", err=True)
         click.echo(f"applied to {visible(plan.name)}; measuring again", err=True)
-    with capture_progress(plan.name, options.duration_s) as watcher:
-        alert = _Alert(watcher, record, settings)
-        after = prove.capture_metered(cards, options, settings=settings, watcher=alert)
-    verifications = [
-        prove.judged(identity, before, later, plan.profile, settings, passed=passed.get(identity.tap or ""))
-        for (identity, before), later in zip(windows, after, strict=True)
-    ]
-    show_verifications(verifications, keeping.shape)
+    try:
+        with capture_progress(plan.name, options.duration_s) as watcher:
+            alert = _Alert(watcher, record, settings)
+            after = prove.capture_metered(cards, options, settings=settings, watcher=alert)
+        verifications = [
+            prove.judged(identity, before, later, plan.profile, settings, passed=passed.get(identity.tap or ""))
+            for (identity, before), later in zip(windows, after, strict=True)
+        ]
+        show_verifications(verifications, keeping.shape)
+    except BaseException:
+        if record is not None:
+            _tell_what_stays(record, settings)
+        raise
     return _settle(plan, record, verifications, settings, exit_code(verifications), keeping)
+
+
+def _tell_what_stays(record: JournalRecord, settings: Settings) -> None:
+    """Say what becomes of a change that could not be judged; nothing where it was undone."""
+    from generator.deploy.journal import State
+    from nwscan.api import change
+
+    now = change.current(record, settings)
+    if now.state is not State.APPLIED:
+        return
+    guest = typed(now.plan)
+    end = f": it is rolled back at {now.deadline.at}; to keep it: nwscan confirm {guest}" if now.deadline else ""
+    click.echo(f"the change of {visible(now.plan.name)} is in force and was not judged{end}", err=True)
+    click.echo(f"To undo it: nwscan rollback {guest}", err=True)
 
 
 class _Alert:

@@ -6,18 +6,19 @@ import fcntl
 import os
 import threading
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import msgspec
 import pytest
 
-from analyzer.errors import InputError, RollbackIncompleteError, RolledBackError
+from analyzer.errors import HostError, InputError, RollbackIncompleteError, RolledBackError
 from analyzer.host.boot_clock import boot_clock
 from generator.deploy import pending, transaction
 from generator.deploy.deadline import deadline_in
 from generator.deploy.journal import Journal, JournalRecord, LockedError, State
-from nwscan.api import change, host_reading
-from nwscan.cli.applying import Keeping, _settle
+from nwscan.api import change, changeover, host_reading, prove
+from nwscan.api.measure import CaptureOptions
+from nwscan.cli.applying import Keeping, _settle, put_in
 from nwscan.config import Settings
 from nwscan.watch.mark import Mark, log_path
 from tests.generator.deploy.file_door import (
@@ -163,6 +164,43 @@ def test_a_filter_that_was_there_is_kept_whatever_was_undone_since(bench: Bench)
     plan = msgspec.structs.replace(kept.plan, steps=())
     assert _settle(plan, None, [], bench.settings, 0, Keeping(120, yes=True, shape="table")) == 0
     assert (bench.state(kept), bench.state(later)) == (State.CONFIRMED, State.UNDONE)
+
+
+@pytest.mark.parametrize("within_s", [0, 60])
+def test_a_change_that_cannot_be_judged_is_told_of(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], within_s: float
+) -> None:
+    """It is on the host: whoever reads the error alone would think that nothing was done."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise HostError("the tap is gone")
+
+    monkeypatch.setattr(changeover, "Changeover", Uncounted)
+    monkeypatch.setattr(change, "start", lambda *_: None)
+    monkeypatch.setattr(prove, "capture_metered", fail)
+    plan = plan_for(bench.now, GUEST)
+    with pytest.raises(HostError, match="the tap is gone"):
+        put_in(plan, [], CaptureOptions(1.0), bench.settings, Keeping(within_s, yes=True, shape="table"))
+    *_, stays, last = capsys.readouterr().err.splitlines()
+    assert stays.startswith("the change of vm1 is in force and was not judged")
+    assert ("; to keep it: nwscan confirm vm1" in stays) is (within_s > 0)
+    assert last == "To undo it: nwscan rollback vm1"
+
+
+class Uncounted:
+    """No counting while a change is made: there are no taps here."""
+
+    passed: ClassVar[dict[str, changeover.Passed]] = {}
+    obstacle = None
+
+    def __init__(self, _: object) -> None:
+        pass
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
 
 
 # status, while somebody is at work
