@@ -134,6 +134,12 @@ def waiting(guest: str, settings: Settings | None = None) -> tuple[JournalRecord
     return tuple(one for one in records if one.plan.guest == guest and one.is_pending)
 
 
+def record_of(plan: Plan, settings: Settings | None = None) -> JournalRecord | None:
+    """Give the change that carried this plan out and is in force, None where it was undone or never done."""
+    records = Journal((settings or Settings()).journal).read().records
+    return next((one for one in reversed(records) if one.is_in_force and one.plan == plan), None)
+
+
 def _was_pending(record: JournalRecord) -> bool:
     """Say whether it waited and was, or is being, undone: whoever wants to keep it is told so."""
     return record.deadline is not None and record.state in {State.UNDOING, State.UNDONE}

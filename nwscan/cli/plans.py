@@ -91,8 +91,21 @@ def apply_plans(plans: Sequence[Plan], options: CaptureOptions, settings: Settin
             left = len(plans) - len(done) - 1
             if left:
                 click.echo(f"{left} more guests of the plan were not touched", err=True)
-            for one in done:
-                click.echo(f"{visible(one.name)} has it; to undo it: nwscan rollback {typed(one)}", err=True)
+            _tell_what_is_done(done, settings)
             raise
         done.append(plan)
     return max(codes)
+
+
+def _tell_what_is_done(plans: Sequence[Plan], settings: Settings) -> None:
+    """Name the guests that have what was planned for them, for good or until nobody confirms it."""
+    from nwscan.api import change
+
+    for plan in plans:
+        record = change.record_of(plan, settings)
+        if record is None:
+            continue
+        until = ""
+        if record.is_pending and record.deadline is not None:
+            until = f" until {record.deadline.at}, unless nwscan confirm {typed(plan)} keeps it"
+        click.echo(f"{visible(plan.name)} has it{until}; to undo it: nwscan rollback {typed(plan)}", err=True)

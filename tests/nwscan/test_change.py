@@ -18,6 +18,7 @@ from generator.deploy.deadline import deadline_in
 from generator.deploy.journal import Journal, JournalRecord, LockedError, State
 from nwscan.api import change, changeover, host_reading, prove
 from nwscan.api.measure import CaptureOptions
+from nwscan.cli import applying, plans
 from nwscan.cli.applying import Keeping, _settle, put_in
 from nwscan.config import Settings
 from nwscan.watch.mark import Mark, log_path
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from analyzer.host.guests import Binding, GuestCard
+    from generator.deploy.plan import Plan
 
 EXTRA = (0x525400000055,)
 
@@ -185,6 +187,37 @@ def test_a_change_that_cannot_be_judged_is_told_of(
     assert stays.startswith("the change of vm1 is in force and was not judged")
     assert ("; to keep it: nwscan confirm vm1" in stays) is (within_s > 0)
     assert last == "To undo it: nwscan rollback vm1"
+
+
+@pytest.mark.parametrize(
+    ("fate", "told"),
+    [
+        ("kept", "vm1 has it; to undo it: nwscan rollback vm1"),
+        ("waits", "vm1 has it until 20"),
+        ("undone", ""),
+    ],
+)
+def test_where_a_later_guest_fails_those_before_are_told_of_as_they_are(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fate: str, told: str
+) -> None:
+    def apply_plan(plan: Plan, *_: object) -> int:
+        if plan.guest == OTHER:
+            raise HostError("the tap is gone")
+        record = bench.apply()
+        if fate == "kept":
+            change.keep(record, bench.settings)
+        elif fate == "undone":
+            change.undo(record, "not kept", bench.settings)
+        return 0
+
+    monkeypatch.setattr(applying, "apply_plan", apply_plan)
+    both = [plan_for(bench.now, GUEST), plan_for(bench.now, OTHER)]
+    with pytest.raises(HostError, match="the tap is gone"):
+        plans.apply_plans(both, CaptureOptions(1.0), bench.settings, Keeping(60, yes=True, shape="table"))
+    said = capsys.readouterr().err
+    assert said.startswith(told)
+    assert bool(said) is bool(told)
+    assert ("unless nwscan confirm vm1 keeps it; to undo it" in said) is (fate == "waits")
 
 
 class Uncounted:
