@@ -170,7 +170,8 @@ def rollback(target: str, settings: Settings | None = None, why: str = "asked fo
     settings = settings or Settings()
     journal = Journal(settings.journal)
     with LibvirtWriter(settings.uri) as door:
-        undone = transaction.rollback(_guest_uuid(target, journal.read(), settings), door, journal, why)
+        guest = _guest_to_undo(target, journal.read(), settings)
+        undone = transaction.rollback(guest, door, journal, why)
     for one in undone:
         settled(one.record, settings)
     return undone
@@ -211,7 +212,7 @@ def is_in_force(target: str | None, settings: Settings | None = None) -> bool:
     """Say whether there is anything to undo on a guest (None: on any). Raises HostError for an unknown guest."""
     settings = settings or Settings()
     reading = Journal(settings.journal).read()
-    guest = None if target is None else _guest_uuid(target, reading, settings)
+    guest = None if target is None else _guest_to_undo(target, reading, settings)
     return any(record.is_in_force for record in reading.records if guest in {None, record.plan.guest})
 
 
@@ -219,6 +220,28 @@ def status(settings: Settings | None = None) -> HostStatus:
     """Give what is intended and what is there, for every card that has a filter or a change in force."""
     host = read_host(settings or Settings())
     return HostStatus(statuses_of(host), host.damaged)
+
+
+def _guest_to_undo(target: str, reading: JournalReading, settings: Settings) -> str:
+    """Give the uuid of the guest that is meant, as ``_guest_uuid``; the name may be another guest's by now.
+
+    Raises HostError where it is: the one that was changed under this name has another one, or is gone.
+    """
+    uuid = _guest_uuid(target, reading, settings)
+    if target == uuid:
+        return uuid
+    try:
+        with LibvirtReader(settings.uri) as libvirt:
+            named = {card.identity.uuid for card in libvirt.cards() if card.identity.name == target}
+    except NwscanError:  # whoever undoes it will say so
+        return uuid
+    if named - {uuid}:
+        raise HostError(
+            f"{target} is another guest than the one that was changed under this name",
+            settings.uri,
+            f"name the one that was changed by its uuid: nwscan rollback {uuid}",
+        )
+    return uuid
 
 
 def _guest_uuid(target: str, reading: JournalReading, settings: Settings) -> str:

@@ -150,6 +150,21 @@ def test_a_guest_of_another_libvirt_keeps_nobody_from_going_back(bench: Bench) -
     assert bench.now == bench.before
 
 
+def test_a_name_that_is_another_guests_now_is_not_guessed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """vm1 was renamed, and another guest got its name: whoever types it means that one."""
+    record, state = bench.apply(), bench.now
+    state.guests[GUEST].name, state.guests[OTHER].name = "old", "vm1"
+    write_state(bench.path, state)
+    monkeypatch.setattr(change, "LibvirtReader", lambda _: Reader(bench.path))
+    for ask in (change.is_in_force, change.rollback):
+        with pytest.raises(HostError, match="another guest than the one that was changed") as caught:
+            ask("vm1", bench.settings)
+        assert caught.value.hint.endswith(f"nwscan rollback {GUEST}")
+    assert bench.now == state
+    assert len(change.rollback(GUEST, bench.settings)) == 1
+    assert bench.state(record) is State.UNDONE
+
+
 def test_while_another_changes_guests_nothing_is_begun(bench: Bench) -> None:
     record = bench.apply()
     with bench.journal.lock(), pytest.raises(LockedError):
