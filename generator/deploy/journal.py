@@ -225,6 +225,22 @@ class Journal:
         """Write down until when the change may be confirmed."""
         return self._append(record, Event(_now(), "deadline", deadline=deadline))
 
+    def doubt(self, record: JournalRecord) -> JournalRecord:
+        """Take back that a change was applied, or kept: what is there now is what somebody began.
+
+        The file is cut behind the last step begun, which needs no room on the disk.
+        """
+        kept = max((number for number, event in enumerate(record.events, 1) if event.event == "begin"), default=0)
+        with self._writing(record.path):
+            descriptor = os.open(record.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+            try:
+                lines = os.pread(descriptor, SIZE_LIMIT, 0).split(b"\n")
+                os.ftruncate(descriptor, sum(len(line) + 1 for line in lines[: kept + 1]))
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        return JournalRecord(record.path, record.created, record.plan, record.events[:kept])
+
     def records(self) -> tuple[JournalRecord, ...]:
         """Give every change, oldest first. Raises InputError for a file that is no journal."""
         reading = self.read()

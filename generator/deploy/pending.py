@@ -124,7 +124,7 @@ def _why_undone(now: JournalRecord, clock: Clock, harm: str | None) -> str | Non
     """Say why a change is to be undone, None where it is not."""
     match now.state:
         case State.PLANNED | State.APPLYING:  # whoever applies has the lock from before the first step to the last
-            return "whoever applied it ended before it was done"
+            return harm or "whoever applied it ended before it was done"
         case State.UNDOING:
             return harm or _late(now, clock) or "the undoing was interrupted"
         case State.APPLIED:

@@ -55,6 +55,7 @@ def undo_record(
             record = _begin_undo(record, number, journal)
         except HostError as error:  # a full disk must not keep a guest from being restored: begin is on disk already
             failures.append(error.what)
+            record = _doubted(record, journal)
         try:
             lines += _undo_step(plan, step, door, covered)
         except NwscanError as error:
@@ -82,6 +83,16 @@ def _begin_undo(record: JournalRecord, number: int, journal: Journal) -> Journal
     """Write down, once, that a step is about to be undone: tries without end must not make the file too large."""
     is_told = any(event.event == "undo" and event.step == number for event in record.events)
     return record if is_told else journal.undo(record, number)
+
+
+def _doubted(record: JournalRecord, journal: Journal) -> JournalRecord:
+    """See to it that nobody keeps, as applied, what is being undone and cannot be written down."""
+    if record.state not in {State.APPLIED, State.CONFIRMED}:
+        return record
+    try:
+        return journal.doubt(record)
+    except HostError:  # it is among the failures already
+        return record
 
 
 def meaning(xml: str) -> Filter:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from contextlib import contextmanager, nullcontext
@@ -14,6 +15,7 @@ import pytest
 
 from analyzer.errors import HostError, RollbackIncompleteError, RolledBackError
 from analyzer.host.boot_clock import boot_clock
+from generator.deploy import journal as journal_module
 from generator.deploy import pending, transaction
 from generator.deploy.deadline import deadline_in
 from generator.deploy.journal import Journal, LockedError, State
@@ -163,6 +165,29 @@ def test_tries_without_end_do_not_make_the_journal_grow(bench: Bench) -> None:
     state.refused = []
     write_state(bench.path, state)
     assert bench.undo() is State.UNDONE
+    assert bench.now == bench.before
+
+
+@pytest.mark.parametrize("is_kept", [False, True])
+def test_what_was_undone_on_a_full_disk_cannot_be_kept(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, *, is_kept: bool
+) -> None:
+    """The guest is restored and nothing can be written down: there is room again, and somebody confirms."""
+
+    def fail(_: int, __: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    if is_kept:
+        bench.confirm()
+    with monkeypatch.context() as full:
+        full.setattr(journal_module, "_write_all", fail)
+        with pytest.raises(RollbackIncompleteError, match="No space left on device"):
+            transaction.rollback(GUEST, FileDoor(bench.path), bench.journal)
+    assert bench.now == bench.before
+    with pytest.raises(HostError, match="there is nothing to keep: the change of vm1 is applying"):
+        bench.confirm()
+    assert bench.undo("the filter drops ARP") is State.UNDONE
+    assert bench.journal.record(bench.record.path).why == "the filter drops ARP"
     assert bench.now == bench.before
 
 
