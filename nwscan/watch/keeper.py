@@ -82,7 +82,7 @@ class Keeper:
                 self._guards.close()
 
     def _look(self, record: JournalRecord) -> None:
-        """Look at the guards, from before the last step is done: what is lost from then on is counted."""
+        """Look at the guards: up before the last step is done, they count what is lost from the first look on."""
         if self._harm is not None or self._is_blind:
             return
         try:

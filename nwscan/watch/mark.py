@@ -55,7 +55,8 @@ def wait_for_end(state: Path, record: Path) -> None:
 class Mark:
     """The log, held from making it to the end of the process; a line a call.
 
-    Raises HostError where it cannot be written or another process waits for the same change.
+    Where another process waits for the same change, it is made when that one has ended. Raises HostError where it
+    cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -63,7 +64,7 @@ class Mark:
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
             self._descriptor = os.open(path, flags, 0o600)
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX)  # at most for the moment in which somebody looks at it
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)  # else for the moment in which somebody looks at it
         except OSError as error:
             raise HostError(f"cannot write the log: {error.strerror}", str(path)) from error
 
