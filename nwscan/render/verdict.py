@@ -62,9 +62,9 @@ def print_verification(verification: Verification, steps: Sequence[Step] = ()) -
 def next_steps(verification: Verification) -> tuple[Step, ...]:
     """Give what follows from a judgement where nothing is undone by itself."""
     verdict, guest = verification.comparison.verdict, typed_guest(verification.identity)
-    if guest is None:
-        return (("nwscan verify GUEST", "on its host: counts what was offered, too"),)
-    if verdict is Verdict.EFFECTIVE:
+    if verification.comparison.passage is None:
+        return ((f"nwscan verify {guest or 'GUEST'}", "on its host: counts what was offered, too"),)
+    if verdict is Verdict.EFFECTIVE or guest is None:
         return ()
     if verdict is Verdict.INCONCLUSIVE:
         return ((f"nwscan verify {guest} -a duration:300", "a longer window"),)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.lab.lab import Lab
+from tests.published import check
 
 DEADLINE_S = 40.0
 WORKER = "nwscan.worker.child"
@@ -42,8 +43,11 @@ class Ended:
 
     @property
     def documents(self) -> list[Json]:
-        """The JSON documents on stdout, one a line."""
-        return [json.loads(line) for line in self.stdout.splitlines()]
+        """The JSON documents on stdout, one a line, each as its published schema says."""
+        found = [json.loads(line) for line in self.stdout.splitlines()]
+        for document in found:
+            check(document)
+        return found
 
     @property
     def document(self) -> Json:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from nwscan.cli.main import main
+from tests.published import check
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,8 +41,9 @@ class Ended:
 
     @property
     def document(self) -> dict[str, Any]:
-        """The one JSON document that is all of stdout."""
+        """The one JSON document that is all of stdout, as its published schema says."""
         found: dict[str, Any] = json.loads(self.stdout)
+        check(found)
         return found
 
     def error(self, code: int) -> dict[str, str]:
