@@ -104,6 +104,19 @@ def read_save(text: str, tap: str, program: str) -> tuple[KernelRule, ...]:
     return tuple(found)
 
 
+def half_made_chains(text: str) -> tuple[str, ...]:
+    """Name, of what ``ebtables-save`` prints, the chains of libvirt's that are there only while it makes others.
+
+    J and P for what will be I and O (libvirt, nwfilter_ebiptables_driver.c); the ones that refer to others come first.
+    Killed amid redefining a filter, libvirt 9.0.0 may leave such, says "Chain already exists" and starts no more.
+    """
+    return tuple(sorted(_HALF_MADE.findall(text), key=lambda name: not name.startswith("libvirt-")))
+
+
+_HALF_MADE = re.compile(
+    r"^:(libvirt-[JP]-[\w.-]+|[JP]-[\w.-]+-(?:mac|vlan|stp|arp|rarp|ipv4|ipv6)[\w.-]*) ", re.MULTILINE
+)
+
 _SAVED = re.compile(
     r"(?:\[(?P<packets>\d+):(?P<octets>\d+)\] )?-A (?P<chain>\S+)(?: (?P<text>.*?))??"
     r"(?: -c (?P<late_packets>\d+) (?P<late_octets>\d+))?"

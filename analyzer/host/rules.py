@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Final
 from analyzer.errors import HostError
 from analyzer.host.interface_names import checked_interface_name
 from analyzer.host.programs import ProgramFailedError, program_path, run_program
-from analyzer.host.rule_listings import Backend, KernelRule, read_nft_table, read_save
+from analyzer.host.rule_listings import Backend, KernelRule, half_made_chains, read_nft_table, read_save
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["Backend", "KernelRule", "KernelRules", "join_rules", "kernel_rules", "kernel_rules_of"]
+__all__ = ["Backend", "KernelRule", "KernelRules", "half_made", "join_rules", "kernel_rules", "kernel_rules_of"]
 
 _SAVE_PROGRAMS: Final = ("ebtables", "iptables", "ip6tables")
 
@@ -88,6 +88,14 @@ def join_rules(tap: str, saved: list[KernelRule], in_nft: list[KernelRule]) -> K
     if in_nft:
         return KernelRules(tap, Backend.NFTABLES, present=True, rules=tuple(in_nft), leftover=tuple(saved))
     return KernelRules(tap, Backend.EBTABLES if by_ebtables else None, present=by_ebtables, rules=tuple(saved))
+
+
+def half_made() -> tuple[str, ...]:
+    """Name the chains that libvirt has half made, see ``half_made_chains``.
+
+    Raises HostError where ebtables-save is not there, or not permitted (CAP_NET_ADMIN).
+    """
+    return half_made_chains(run_program("ebtables-save"))
 
 
 def _saved_reader(program: str, nft_tables: tuple[str, ...]) -> Callable[[str], tuple[KernelRule, ...]] | None:

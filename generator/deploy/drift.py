@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from analyzer.model.addresses import parse_mac
 from generator.deploy.bridge_steps import tap_of
 from generator.deploy.hook import hook_name
-from generator.deploy.journal import State
+from generator.deploy.journal_record import State
 from generator.deploy.plan import Attach, DefineFilter, InstallHook, SetFdbEntry, SetPortFlag, digest
 from generator.deploy.undo import meaning
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from analyzer.host.guests import GuestCard
     from generator.deploy.door import EntryLook, PortLook
-    from generator.deploy.journal import JournalRecord
+    from generator.deploy.journal_record import JournalRecord
     from generator.deploy.status import CardStatus
 
 

@@ -10,26 +10,33 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-import stat
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from analyzer.errors import HostError, InputError, NwscanError
-from generator.deploy.deadline import Deadline
-from generator.deploy.plan import Plan, check
+from analyzer.errors import HostError, InputError
+from generator.deploy.journal_record import (
+    FOLDER_HINT,
+    HINT,
+    SIZE_LIMIT,
+    Event,
+    Header,
+    JournalRecord,
+    State,
+    read_record,
+    require_private,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-SCHEMA: Final = "nwscan.journal/1"
-SIZE_LIMIT: Final = 32 * 1024 * 1024
+    from generator.deploy.deadline import Deadline
+    from generator.deploy.plan import Plan
 
 _CHUNK: Final = 65536
 _STAMP: Final = "%Y%m%dT%H%M%S%fZ"
@@ -42,97 +49,6 @@ _AT_LEAST_S: Final = 0.1
 
 class LockedError(HostError):
     """Another process is changing guests."""
-
-
-class State(StrEnum):
-    """Where a change stands."""
-
-    PLANNED = "planned"
-    """Written down; nothing was done."""
-    APPLYING = "applying"
-    """Steps were begun: interrupted, unless a process is at it now."""
-    APPLIED = "applied"
-    CONFIRMED = "confirmed"
-    UNDOING = "undoing"
-    UNDONE = "undone"
-
-
-class Header(msgspec.Struct, frozen=True):
-    """The first line."""
-
-    schema: Literal["nwscan.journal/1"]
-    created: str
-    plan: Plan
-
-
-class Event(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One further line: a step about to be done or undone, the state reached, or until when it may be confirmed."""
-
-    at: str
-    event: Literal["begin", "undo", "state", "deadline"]
-    step: int | None = None
-    state: State | None = None
-    why: str | None = None
-    deadline: Deadline | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class JournalRecord:
-    """A change as its file tells it."""
-
-    path: Path
-    created: str
-    plan: Plan
-    events: tuple[Event, ...]
-
-    @property
-    def state(self) -> State:
-        """The state that the last events tell of."""
-        for event in reversed(self.events):
-            if event.state is not None:
-                return event.state
-            if event.event != "deadline":
-                return State.APPLYING if event.event == "begin" else State.UNDOING
-        return State.PLANNED
-
-    @property
-    def deadline(self) -> Deadline | None:
-        """Until when it may be confirmed, as written down last; None where nobody waits for that."""
-        return next((event.deadline for event in reversed(self.events) if event.deadline is not None), None)
-
-    @property
-    def is_pending(self) -> bool:
-        """Say whether it is applied and waits to be confirmed: it is rolled back when nobody does."""
-        return self.state is State.APPLIED and self.deadline is not None
-
-    @property
-    def why(self) -> str | None:
-        """Why it was undone, None where it was not."""
-        undone = (event.why for event in reversed(self.events) if event.state is State.UNDONE)
-        return next(undone, None)
-
-    @property
-    def begun(self) -> int:
-        """How many steps may have been done."""
-        return max(
-            (event.step + 1 for event in self.events if event.event == "begin" and event.step is not None), default=0
-        )
-
-    @property
-    def begun_at_ns(self) -> int:
-        """When it was written down, before its first step, in ns since the epoch."""
-        return int(datetime.fromisoformat(self.created).timestamp() * 1e9)
-
-    @property
-    def touched_at_ns(self) -> int:
-        """When its last event was written down, in ns since the epoch."""
-        last = self.events[-1].at if self.events else self.created
-        return int(datetime.fromisoformat(last).timestamp() * 1e9)
-
-    @property
-    def is_in_force(self) -> bool:
-        """Say whether something of it may be on the host."""
-        return self.begun > 0 and self.state is not State.UNDONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +169,7 @@ class Journal:
         records, errors = [], []
         for path in self._paths():
             try:
-                record = _read(path)
+                record = read_record(path)
             except InputError as error:
                 errors.append(error)
                 continue
@@ -263,19 +179,19 @@ class Journal:
 
     def record(self, path: Path) -> JournalRecord:
         """Give one change as it is on the disk now. Raises InputError where the file is no journal or is gone."""
-        record = _read(path)
+        record = read_record(path)
         if record is None:
-            raise InputError("nothing was ever written into this file of the journal", str(path), _HINT)
+            raise InputError("nothing was ever written into this file of the journal", str(path), HINT)
         return record
 
     def _paths(self) -> list[Path]:
         try:
-            _require_private(self._folder.stat(), self._folder)
+            require_private(self._folder.stat(), self._folder)
             return sorted(path for path in self._folder.iterdir() if _NAME.fullmatch(path.name))
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise InputError(f"cannot read the journal: {error.strerror}", str(self._folder), _FOLDER_HINT) from error
+            raise InputError(f"cannot read the journal: {error.strerror}", str(self._folder), FOLDER_HINT) from error
 
     def in_force(self, guest: str | None = None) -> tuple[JournalRecord, ...]:
         """Give the changes of a guest (by uuid; None: of all) that are on the host or may be, newest first."""
@@ -301,7 +217,7 @@ class Journal:
             if not self._folder.exists():
                 self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 _sync_folder(self._folder.parent)
-            _require_private(self._folder.stat(), self._folder)
+            require_private(self._folder.stat(), self._folder)
 
     @contextmanager
     def _writing(self, path: Path) -> Iterator[None]:
@@ -366,73 +282,3 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-_HINT: Final = "it was damaged or is not nwscan's: look at it, and move it away only if nothing of it is in force"
-_FOLDER_HINT: Final = "see whose it is, and mend that; or name another folder with --state"
-
-
-def _require_private(status: os.stat_result, path: Path) -> None:
-    """Raise InputError for what others may write: it says what root is to do."""
-    if status.st_uid != os.geteuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise InputError("the journal can be written by somebody else", str(path), _FOLDER_HINT)
-
-
-def _read(path: Path) -> JournalRecord | None:
-    """Read one file. None where a crash cut its very first line: then nothing was done."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise InputError("the journal is no file", str(path), _HINT)
-            _require_private(status, path)
-            content = file.read(SIZE_LIMIT + 1)
-    except OSError as error:
-        raise InputError(f"cannot read the journal: {error.strerror}", str(path), _HINT) from error
-    if len(content) > SIZE_LIMIT:
-        raise InputError(f"a journal above the limit of {SIZE_LIMIT} octets", str(path), _HINT)
-    lines = content.split(b"\n")
-    if len(lines) == 1:
-        return None
-    record = _parse(path, lines)
-    _check(record)
-    return record
-
-
-def _parse(path: Path, lines: list[bytes]) -> JournalRecord:
-    number = 1
-    try:
-        header = msgspec.json.decode(lines[0], type=Header)
-        events = []
-        for number, line in enumerate(lines[1:-1], 2):  # noqa: B007 the error names the line
-            events.append(msgspec.json.decode(line, type=Event))
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        raise InputError(f"not a journal of {SCHEMA}: {error}", f"{path}, line {number}", _HINT) from error
-    return JournalRecord(path, header.created, header.plan, tuple(events))
-
-
-def _check(record: JournalRecord) -> None:
-    """Raise InputError where a record says what we never write: it tells root what to do."""
-    where, steps = str(record.path), len(record.plan.steps)
-    for number, event in enumerate(record.events, 2):
-        is_step = event.step is not None and 0 <= event.step < steps
-        is_whole = {
-            "state": event.state is not None,
-            "deadline": event.state is None and event.deadline is not None,
-            "begin": event.state is None and is_step,
-            "undo": event.state is None and is_step,
-        }
-        if not is_whole[event.event]:
-            raise InputError(
-                "not a journal of ours: an event without its step, state or deadline", f"{where}, line {number}", _HINT
-            )
-    try:
-        for at in (record.created, *(event.at for event in record.events)):
-            if datetime.fromisoformat(at).tzinfo is None:
-                raise InputError(f"a time without a zone: {at!r}")
-        if record.is_in_force:
-            check(record.plan)
-    except (NwscanError, ValueError) as error:
-        what = error.what if isinstance(error, NwscanError) else str(error)
-        raise InputError(f"not a journal of ours: {what}", where, _HINT) from error

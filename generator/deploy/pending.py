@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from analyzer.errors import HostError, RolledBackError
 from generator.deploy.deadline import deadline_in
-from generator.deploy.journal import Journal, JournalRecord, State
+from generator.deploy.journal_record import JournalRecord, State
 from generator.deploy.transaction import require_uri
 from generator.deploy.undo import Undone, undo_record
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from analyzer.host.boot_clock import Clock
     from generator.deploy.deadline import Deadline
     from generator.deploy.door import WriterDoor
+    from generator.deploy.journal import Journal
 
 _WAIT_S: Final = 30.0
 """How long whoever keeps a change or sets its deadline waits for one who is changing guests."""

@@ -28,11 +28,15 @@ def reinstall(plan: Plan, step: Reinstall, door: WriterDoor) -> float:
 
 
 def undo_reinstall(plan: Plan, step: Reinstall, door: WriterDoor) -> list[str]:
-    """Put the filterref back where making the rules anew ended between its two halves."""
-    now = door.interface_xml(plan.guest, step.mac, live=True)
-    if now is None or read_filterref(now) is not None:
+    """Put the filterref back where making the rules anew ended between its two halves.
+
+    Without the filter there is nothing to refer to: the change that defined it is undone already, though the journal
+    could not say so of this one (a full disk).
+    """
+    now, ref = door.interface_xml(plan.guest, step.mac, live=True), read_filterref(step.before)
+    if now is None or read_filterref(now) is not None or ref is None or door.filter_xml(ref.filter) is None:
         return []
     is_same = with_filterref(step.before, None) == now
-    again = step.before if is_same else with_filterref(now, read_filterref(step.before))
+    again = step.before if is_same else with_filterref(now, ref)
     door.update_interface(plan.guest, again, live=True)
     return [f"put the filter back on card {step.mac} of {plan.name}"]

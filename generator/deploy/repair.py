@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from analyzer.host.guests import GuestCard
     from generator.deploy.drift import BridgeLooks
-    from generator.deploy.journal import JournalRecord
+    from generator.deploy.journal_record import JournalRecord
     from generator.deploy.status import CardStatus
     from generator.nwfilter.model import FilterRef
 

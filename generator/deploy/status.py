@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from analyzer.host.boot_clock import Clock
     from analyzer.host.guests import Binding, GuestCard
     from analyzer.host.rules import KernelRules
-    from generator.deploy.journal import JournalRecord, State
+    from generator.deploy.journal_record import JournalRecord, State
 
 
 @dataclass(frozen=True, slots=True)

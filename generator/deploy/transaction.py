@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from analyzer.errors import HostError, NwscanError, RollbackIncompleteError, RolledBackError
 from generator.deploy import bridge_steps, preconditions
 from generator.deploy.door import WriterDoor
-from generator.deploy.journal import Journal, JournalRecord, State
+from generator.deploy.journal_record import JournalRecord, State
 from generator.deploy.plan import Attach, DefineFilter, Plan, Reinstall, Step, check, describe
 from generator.deploy.reinstall import reinstall
 from generator.deploy.undo import Undone, meaning, undo_record
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from generator.deploy.deadline import Deadline
+    from generator.deploy.journal import Journal
 
 __all__ = ["Confirmation", "Undone", "WriterDoor", "apply", "require_as_planned", "require_uri", "rollback"]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from analyzer.errors import HostError, NwscanError, RollbackIncompleteError
 from generator.deploy import bridge_steps
-from generator.deploy.journal import Journal, JournalRecord, State
+from generator.deploy.journal_record import JournalRecord, State
 from generator.deploy.plan import Attach, DefineFilter, Plan, Reinstall, Step, describe
 from generator.deploy.reinstall import undo_reinstall
 from generator.nwfilter.normalise import normalise
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from generator.deploy.door import WriterDoor
+    from generator.deploy.journal import Journal
     from generator.nwfilter.model import Filter
 
 

@@ -10,7 +10,8 @@ from analyzer.host.boot_clock import boot_clock
 from analyzer.host.guests import LibvirtReader
 from generator.deploy import pending, transaction
 from generator.deploy.deadline import deadline_in
-from generator.deploy.journal import Journal, LockedError, State
+from generator.deploy.journal import Journal, LockedError
+from generator.deploy.journal_record import State
 from generator.deploy.libvirt_writer import LibvirtWriter
 from nwscan.api.host_reading import read_host, statuses_of
 from nwscan.config import Settings
@@ -20,7 +21,8 @@ from nwscan.watch.starting import start
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from generator.deploy.journal import JournalReading, JournalRecord
+    from generator.deploy.journal import JournalReading
+    from generator.deploy.journal_record import JournalRecord
     from generator.deploy.plan import Plan
     from generator.deploy.status import CardStatus
     from generator.deploy.transaction import Undone

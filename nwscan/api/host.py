@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from analyzer.errors import NwscanError
+from analyzer.errors import HostError, NwscanError
 from analyzer.host import bridge
 from analyzer.host.guests import LibvirtReader
+from analyzer.host.rules import half_made
 from analyzer.model.addresses import format_mac
 from nwscan.config import Settings
 
@@ -193,14 +195,29 @@ def _program(name: str, package: str, needed_for: str) -> Check:
 
 
 def _libvirt(settings: Settings) -> tuple[bool, str, str]:
-    with LibvirtReader(settings.uri) as libvirt:
-        guests = {card.identity.uuid for card in libvirt.cards()}
-        filters = libvirt.filter_names()
-        return (
-            True,
-            f"libvirt {libvirt.version()} at {settings.uri}: {len(guests)} guests, {len(filters)} nwfilters",
-            "",
-        )
+    try:
+        with LibvirtReader(settings.uri) as libvirt:
+            guests = {card.identity.uuid for card in libvirt.cards()}
+            filters = libvirt.filter_names()
+            version = libvirt.version()
+    except HostError as error:
+        return False, *_silent(error)
+    return True, f"libvirt {version} at {settings.uri}: {len(guests)} guests, {len(filters)} nwfilters", ""
+
+
+def _silent(error: HostError) -> tuple[str, str]:
+    """Say why libvirt does not answer, and what to do: chains that it has half made keep it from starting."""
+    chains: tuple[str, ...] = ()
+    with contextlib.suppress(HostError):
+        chains = half_made()
+    if not chains:
+        return error.what, error.hint
+    names = " ".join(chains)
+    loop = f"for chain in {names}; do ebtables -t nat -F $chain; ebtables -t nat -X $chain; done"
+    return (
+        f"{error.what}; it ended amid redefining a filter and left {names}",
+        f"libvirt may not start with these chains. Where libvirtd does not run: {loop}; then start it",
+    )
 
 
 def _schema() -> tuple[bool, str, str]:

@@ -12,7 +12,8 @@ from analyzer.model.addresses import parse_mac
 from generator.deploy.bridge_writer import BridgeWriter
 from generator.deploy.drift import BridgeLooks
 from generator.deploy.hook import hook_name
-from generator.deploy.journal import Journal, State
+from generator.deploy.journal import Journal
+from generator.deploy.journal_record import State
 from generator.deploy.plan import InstallHook, SetFdbEntry, SetPortFlag
 from generator.deploy.status import CardStatus, card_statuses
 from nwscan.watch.mark import is_waited_for
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from analyzer.host.guests import Binding, GuestCard
     from analyzer.host.rules import KernelRules
     from generator.deploy.door import BridgeDoor
-    from generator.deploy.journal import JournalReading, JournalRecord
+    from generator.deploy.journal import JournalReading
+    from generator.deploy.journal_record import JournalRecord
     from nwscan.config import Settings
 
 _TRIES: Final = 5

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from analyzer.host.meter import MeterReading
     from analyzer.host.probe import ProbeResult
     from analyzer.model.identity import GuestIdentity
-    from generator.deploy.journal import JournalRecord
+    from generator.deploy.journal_record import JournalRecord
     from generator.evaluate.prediction import Counts
     from nwscan.api.changeover import Passed
     from nwscan.worker.messages import Progress

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from analyzer.errors import HostError
 from analyzer.host.boot_clock import boot_clock
 from generator.deploy import pending, transaction
-from generator.deploy.journal import Journal, State
+from generator.deploy.journal import Journal
+from generator.deploy.journal_record import State
 from generator.deploy.libvirt_writer import LibvirtWriter
 from generator.deploy.plan import Plan
 from generator.deploy.repair import repair_steps
@@ -18,7 +19,7 @@ from nwscan.config import Settings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from generator.deploy.journal import JournalRecord
+    from generator.deploy.journal_record import JournalRecord
 
 
 def plan_repairs(settings: Settings | None = None) -> tuple[Plan, ...]:

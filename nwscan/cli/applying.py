@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from analyzer.model.identity import GuestIdentity
-    from generator.deploy.journal import JournalRecord
+    from generator.deploy.journal_record import JournalRecord
     from generator.deploy.plan import Plan
     from nwscan.api.measure import CaptureOptions, Watcher
     from nwscan.api.prove import Verification
@@ -125,7 +125,7 @@ def put_in(plan: Plan, windows: Sequence[Window], options: CaptureOptions, setti
 
 def _tell_what_stays(record: JournalRecord, settings: Settings) -> None:
     """Say what becomes of a change that could not be judged; nothing where it was undone."""
-    from generator.deploy.journal import State
+    from generator.deploy.journal_record import State
     from nwscan.api import change
 
     now = change.current(record, settings)
@@ -160,7 +160,7 @@ class _Alert:
 
 def raise_if_undone(record: JournalRecord, settings: Settings) -> None:
     """Raise RolledBackError where the change was undone by another process, RollbackIncompleteError where in part."""
-    from generator.deploy.journal import State
+    from generator.deploy.journal_record import State
     from nwscan.api import change
 
     end_s = time.monotonic() + _UNDOING_S
@@ -221,7 +221,7 @@ def _is_kept(record: JournalRecord | None) -> bool:
 
 def _undo(plan: Plan, record: JournalRecord | None, why: str, settings: Settings, keeping: Keeping) -> None:
     """Undo the change, or where this command made none, what the guest has."""
-    from generator.deploy.journal import State
+    from generator.deploy.journal_record import State
     from nwscan.api import change
 
     undone = change.rollback(plan.guest, settings, why) if record is None else (change.undo(record, why, settings),)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from analyzer.errors import InputError, NwscanError
-from generator.deploy.journal import LockedError, State
+from generator.deploy.journal import LockedError
+from generator.deploy.journal_record import State
 from generator.deploy.pending import rollback_unconfirmed
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
     from analyzer.host.boot_clock import Clock
     from generator.deploy.door import WriterDoor
-    from generator.deploy.journal import Journal, JournalRecord
+    from generator.deploy.journal import Journal
+    from generator.deploy.journal_record import JournalRecord
 
 TICK_S: Final = 0.2
 """How often the journal is looked at: bounds how late the end of the wait is noticed."""

@@ -20,7 +20,7 @@ from nwscan.watch.child import DETACH
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from generator.deploy.journal import JournalRecord
+    from generator.deploy.journal_record import JournalRecord
     from nwscan.config import Settings
 
 SYSTEMD: Final = Path("/run/systemd/system")

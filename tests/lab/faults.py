@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from generator.deploy import journal as journal_module
-from generator.deploy.journal import Event, Header, Journal, State
+from generator.deploy.journal import Journal
+from generator.deploy.journal_record import Event, Header, State
 from tests.lab import layout
 from tests.lab.deploy_bench import ADDRESSED, MUTATING, QUICK, on_network
 from tests.lab.paused_guest import MACS, cards
@@ -30,33 +31,11 @@ if TYPE_CHECKING:
     from generator.deploy.plan import Plan
     from tests.lab.lab import Lab
 
+FIRST_STEPS: Final = 4
+"""Of the change that another one comes on top of."""
 PAGE_OCTETS: Final = 4096
 SMALL_DISK: Final = f"{layout.ROOT}/small"
 _STAMP: Final = "2026-01-01T00:00:00.000000+00:00"
-
-
-@dataclass(frozen=True)
-class PlanKind:
-    """A guest's cards, running and for the next start, and what is planned for it."""
-
-    live: str | None
-    inactive: str | None
-    steps: int
-    profile: str = "mac"
-    is_redefinition: bool = False
-    """The plan comes on top of one that was applied before, and is undone with it."""
-
-
-PLANS: Final = {
-    "a filter on a bare card": PlanKind(cards(), cards(), 4),
-    "beside an earlier filter": PlanKind(cards(reference=QUICK), cards(reference=QUICK), 4),
-    "a redefinition": PlanKind(cards(), cards(), 1, is_redefinition=True),
-    "several filters": PlanKind(cards(reference=ADDRESSED), cards(reference=ADDRESSED), 5, profile="ip"),
-    "several cards": PlanKind(cards(MACS), cards(MACS), 8),
-    "a guest that is off": PlanKind(None, cards(), 3),
-    "a transient guest": PlanKind(cards(), None, 3),
-    "a card on a network": PlanKind(on_network("lab-bridge"), on_network("lab-bridge"), 4),
-}
 
 
 class Phase(StrEnum):
@@ -84,11 +63,74 @@ class Fault(StrEnum):
 OF_US: Final = (Fault.KILLED_WRITING, Fault.KILLED_BEFORE, Fault.KILLED_DURING, Fault.KILLED_AFTER)
 OF_LIBVIRTD: Final = (Fault.LIBVIRTD_BEFORE, Fault.LIBVIRTD_DURING, Fault.LIBVIRTD_AFTER)
 OF_THE_GUEST: Final = (Fault.SHUT_DOWN, Fault.RESTARTED)
+WRITING: Final = (Fault.KILLED_WRITING, Fault.DISK_FULL)
+"""These strike as a step is written down, the others as something is changed."""
+
+
+def divided(parts: Sequence[int], step: int) -> tuple[int, int]:
+    """Give in which of the parts a step is, and the how-manieth there."""
+    for number, size in enumerate(parts):
+        if step < size:
+            return number, step
+        step -= size
+    raise IndexError(step)
+
+
+class OnTop(StrEnum):
+    """What comes on top of an earlier change."""
+
+    REDEFINITION = "redefinition"
+    REPAIR = "repair"
+
+
+@dataclass(frozen=True)
+class PlanKind:
+    """A guest's cards, running and for the next start, and what is planned for it."""
+
+    live: str | None
+    inactive: str | None
+    steps: int
+    profile: str = "mac"
+    on_top: OnTop | None = None
+    """The plan comes on top of one that was applied before, and is undone with it."""
+    is_remedy: bool = False
+    """It changes the bridge, not libvirt."""
+    guests: int = 1
+    """Each is a plan of its own, of as many of the steps as the others."""
+
+    def parts(self, phase: Phase) -> tuple[int, ...]:
+        """Give how many steps each change has that is applied or undone, in this order; each writes a line a step."""
+        if self.on_top is not None and phase is Phase.UNDOING:
+            return (self.steps - (self.on_top is OnTop.REPAIR), FIRST_STEPS)  # what made rules anew is left as it is
+        return (self.steps // self.guests,) * self.guests
+
+    def calls(self, phase: Phase) -> int:
+        """Give how often something is changed: making rules anew is one step of two changes."""
+        return sum(self.parts(phase)) + (self.on_top is OnTop.REPAIR and phase is Phase.APPLYING)
+
+    def moments(self, phase: Phase, fault: Fault) -> int:
+        """Give at how many steps a fault can strike: lines that are written, or changes."""
+        return sum(self.parts(phase)) if fault in WRITING else self.calls(phase)
+
+
+PLANS: Final = {
+    "a filter on a bare card": PlanKind(cards(), cards(), 4),
+    "beside an earlier filter": PlanKind(cards(reference=QUICK), cards(reference=QUICK), 4),
+    "a redefinition": PlanKind(cards(), cards(), 1, on_top=OnTop.REDEFINITION),
+    "several filters": PlanKind(cards(reference=ADDRESSED), cards(reference=ADDRESSED), 5, profile="ip"),
+    "several cards": PlanKind(cards(MACS), cards(MACS), 8),
+    "a guest that is off": PlanKind(None, cards(), 3),
+    "a transient guest": PlanKind(cards(), None, 3),
+    "a card on a network": PlanKind(on_network("lab-bridge"), on_network("lab-bridge"), 4),
+    "a repair": PlanKind(cards(), cards(), 2, on_top=OnTop.REPAIR),
+    "a bridge remedy": PlanKind(cards(), cards(), 3, is_remedy=True),
+    "several guests": PlanKind(cards(), cards(), 8, guests=2),
+}
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One fault of the table; ``step`` counts what is changed, from 0, in the order in which it is."""
+    """One fault of the table; ``step`` counts, from 0, what is changed or what is written down before it, in order."""
 
     kind: str
     phase: Phase
@@ -100,6 +142,12 @@ class Cell:
 
 
 _QUICK: Final = frozenset({"a filter on a bare card", "a guest that is off", "a transient guest"})
+_SPARED: Final = {
+    "several cards": {Fault.KILLED_DURING, Fault.DISK_FULL},
+    "several guests": {Fault.KILLED_DURING},
+    "a repair": {Fault.KILLED_DURING, Fault.DISK_FULL, Fault.LIBVIRTD_DURING},
+    "a bridge remedy": {Fault.KILLED_DURING, Fault.DISK_FULL, Fault.LIBVIRTD_DURING, *OF_THE_GUEST},
+}
 
 
 def is_chosen(cell: Cell) -> bool:
@@ -109,8 +157,8 @@ def is_chosen(cell: Cell) -> bool:
     """
     if os.environ.get("NWSCAN_FAULTS") == "all" or cell.kind in _QUICK:
         return True
-    if cell.kind == "several cards":
-        return cell.fault in {Fault.KILLED_DURING, Fault.DISK_FULL}
+    if cell.kind in _SPARED:
+        return cell.fault in _SPARED[cell.kind]
     return cell.fault not in (*OF_LIBVIRTD, *OF_THE_GUEST)
 
 
@@ -123,12 +171,9 @@ def table() -> Iterator[Cell]:
     """Give every fault that there can be."""
     for name, kind in PLANS.items():
         for phase in Phase:
-            # a change on top of another is undone with it: its steps, and those of the first that the guest got
-            steps = kind.steps + 4 if kind.is_redefinition and phase is Phase.UNDOING else kind.steps
-            for step in range(steps):
-                for fault in Fault:
-                    if fault not in OF_THE_GUEST or can_happen(fault, kind):
-                        yield Cell(name, phase, step, fault)
+            for fault in Fault:
+                if fault not in OF_THE_GUEST or can_happen(fault, kind):
+                    yield from (Cell(name, phase, step, fault) for step in range(kind.moments(phase, fault)))
 
 
 def can_happen(fault: Fault, kind: PlanKind) -> bool:
@@ -160,6 +205,8 @@ class Strike:
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the door has
         found = getattr(self.door, name)
+        if name == "bridge":
+            return Strike(found, self.number, self.moment, self.act, self.durations, self.taken)
         if name not in MUTATING:
             return found
 
@@ -251,10 +298,13 @@ def begun(steps: int) -> list[Event]:
     return [Event(_STAMP, "begin", step=number) for number in range(steps)]
 
 
-def undone(steps: int, count: int) -> list[Event]:
-    """Give the events of a change of ``steps`` steps, applied, of which the last ``count`` are undone."""
+def undone(steps: int, count: int, told: str | None = None) -> list[Event]:
+    """Give the events of a change of ``steps`` steps, applied, of which the last ``count`` are undone.
+
+    ``told`` is what was worth telling of how it was applied.
+    """
     last = [Event(_STAMP, "undo", step=number) for number in reversed(range(steps))]
-    return [*begun(steps), Event(_STAMP, "state", state=State.APPLIED), *last[:count]]
+    return [*begun(steps), Event(_STAMP, "state", state=State.APPLIED, why=told), *last[:count]]
 
 
 def fill(lab: Lab, pages: int) -> None:

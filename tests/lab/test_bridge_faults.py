@@ -2,59 +2,33 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from analyzer.host.guests import LibvirtReader
-from analyzer.model.addresses import parse_mac
-from generator.deploy.bridge_writer import BridgeWriter
-from generator.deploy.hook import HOOKS, hook_name, hook_text
+from generator.deploy.hook import HOOKS, hook_name
 from generator.deploy.journal import Journal
 from generator.deploy.libvirt_writer import LibvirtWriter
-from generator.deploy.plan import InstallHook, Plan, SetFdbEntry, SetPortFlag, digest
 from generator.deploy.status import card_statuses
 from generator.deploy.transaction import apply, rollback
 from nwscan.api.host_reading import bridge_looks
-from tests.generator.deploy.killing import Killer, killed_at
-from tests.lab import layout
-from tests.lab.kernel_calls import call_in_network
-from tests.lab.paused_guest import MACS, NAME, UUID, cards, paused_guest
+from tests.generator.deploy.killing import killed_at
+from tests.lab.deploy_bench import LabBridge, remedy_plan
+from tests.lab.paused_guest import MACS, UUID, cards, paused_guest
 from tests.lab.test_bridge_remedy import bridge_of, tap_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from generator.deploy.plan import Plan
     from generator.deploy.status import CardStatus
+    from tests.generator.deploy.killing import Killer
     from tests.lab.lab import Lab
     from tests.lab.nwscan_run import Json
 
 MAC = MACS[0]
-CHANGES = ("set_", "write_", "remove_")
-
-
-class LabBridge:
-    """The door to the lab's bridges for this process, whose network is another one; each change is two points."""
-
-    def __init__(self, lab: Lab, killer: Killer | None = None) -> None:
-        self._door = BridgeWriter(lab.outside(HOOKS))
-        self._network = lab.network
-        self._killer = killer or Killer()
-
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the door has
-        found = getattr(self._door, name)
-
-        def call(*arguments: object, **options: object) -> object:
-            if name.startswith(CHANGES):
-                self._killer.point()
-            result = call_in_network(self._network, partial(found, *arguments, **options))
-            if name.startswith(CHANGES):
-                self._killer.point()
-            return result
-
-        return call
 
 
 class Bench:
@@ -67,15 +41,7 @@ class Bench:
         return LibvirtWriter(self.lab.outside_uri, LabBridge(self.lab, killer))
 
     def plan(self) -> Plan:
-        tap, bridge = tap_of(self.lab), LabBridge(self.lab)
-        port, entry = bridge.port(tap), bridge.entry(layout.BRIDGE, parse_mac(MAC))
-        text = hook_text(UUID, MAC, layout.BRIDGE, (MAC,))
-        steps = (
-            InstallHook(MAC, layout.BRIDGE, (MAC,), digest(text)),
-            SetFdbEntry(MAC, tap, port.ifindex, layout.BRIDGE, MAC, entry.state if entry else None),
-            SetPortFlag(MAC, tap, port.ifindex, layout.BRIDGE, before=True, after=False),
-        )
-        return Plan("nwscan.plan/1", UUID, NAME, self.lab.outside_uri, steps, "flood_off")
+        return remedy_plan(self.lab, tap_of(self.lab))
 
     def look(self) -> tuple[Json, list[str], str | None]:
         """The port, the card's entry (others age meanwhile), the hook."""

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from generator.deploy.journal import Journal, State
+from generator.deploy.journal import Journal
+from generator.deploy.journal_record import State
 from generator.deploy.plan import DefineFilter, decode, encode
 from tests.lab import layout
 from tests.lab.deploy_bench import kill_libvirtd, start_libvirtd
@@ -27,7 +28,7 @@ from tests.lab.test_main_job_ends import leftovers
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from generator.deploy.journal import JournalRecord
+    from generator.deploy.journal_record import JournalRecord
     from tests.lab.lab import Lab
     from tests.lab.nwscan_run import Json, Nwscan
 

@@ -8,7 +8,8 @@ import pytest
 
 from analyzer.errors import HostError, RollbackIncompleteError, RolledBackError
 from analyzer.host.guests import LibvirtReader
-from generator.deploy.journal import Journal, State
+from generator.deploy.journal import Journal
+from generator.deploy.journal_record import State
 from generator.deploy.libvirt_writer import LibvirtWriter
 from generator.deploy.transaction import apply
 from tests.lab import layout

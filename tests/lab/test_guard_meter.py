@@ -16,7 +16,7 @@ from scapy.layers.l2 import Ether
 from analyzer.host.guard_meter import GuardMeter
 from analyzer.host.meter import meter_tables
 from analyzer.model.guards import GuardKind
-from generator.deploy.journal import JournalRecord
+from generator.deploy.journal_record import JournalRecord
 from nwscan.config import Settings
 from nwscan.watch import guarding
 from tests.generator.deploy.file_door import cards, plan_for

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
 
 from generator.deploy.plan import encode
 from tests.lab import layout
-from tests.lab.deploy_bench import Bench
+from tests.lab.deploy_bench import Bench, is_started, kill_libvirtd
 from tests.lab.paused_guest import NAME, cards, paused_guest
 
 if TYPE_CHECKING:
@@ -97,3 +98,20 @@ def applied(lab: Lab, nwscan: Nwscan, plan: Path) -> None:
     made = bench.plan()
     plan.write_bytes(encode(made).replace(bench.uri.encode(), lab.uri.encode()))
     nwscan.run("apply", plan, "--yes", "--confirm-within", "0", code=7, duration_s=0.3)
+
+
+def test_chains_that_libvirt_has_half_made_are_told(lab: Lab, nwscan: Nwscan, tmp_path: Path) -> None:
+    """A libvirtd that is killed amid a redefinition leaves such, and may not start with them: test_faults.py."""
+    with paused_guest(lab, cards(), cards()):
+        applied(lab, nwscan, tmp_path / "plan.json")
+        chain = f"P-{tap(lab)}-mac-nwscan"
+        kill_libvirtd(lab)
+        lab.run(["ebtables", "-t", "nat", "-N", chain], check=True)
+        (told,) = [one for one in nwscan.run("doctor", "--json", code=1).document["checks"] if one["name"] == "libvirt"]
+        assert f"it ended amid redefining a filter and left {chain}" in told["found"]
+        (loop,) = re.findall(r"for chain in .*; done", told["hint"])
+        lab.run(["sh", "-ec", loop], check=True)
+        assert chain not in lab.run(["ebtables-save"], check=True).stdout
+        assert is_started(lab)
+        nwscan.run("rollback", NAME, "--yes")
+        assert rules(lab) == []

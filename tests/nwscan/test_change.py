@@ -15,7 +15,8 @@ from analyzer.errors import HostError, InputError, RollbackIncompleteError, Roll
 from analyzer.host.boot_clock import boot_clock
 from generator.deploy import pending, transaction
 from generator.deploy.deadline import deadline_in
-from generator.deploy.journal import Journal, JournalRecord, LockedError, State
+from generator.deploy.journal import Journal, LockedError
+from generator.deploy.journal_record import JournalRecord, State
 from nwscan.api import change, changeover, host_reading, prove
 from nwscan.api.measure import CaptureOptions
 from nwscan.cli import applying, plans

@@ -10,7 +10,7 @@ import pytest
 
 from analyzer.model.classes import FrameClass
 from analyzer.model.guards import GUARD_CLASS, GuardKind
-from generator.deploy.journal import JournalRecord
+from generator.deploy.journal_record import JournalRecord
 from generator.deploy.plan import Attach, DefineFilter
 from nwscan.watch.guarding import _loss_watch
 from tests.generator.deploy.file_door import cards, plan_for

@@ -12,7 +12,7 @@ import pytest
 
 from analyzer.errors import HostError
 from generator.deploy import pending, transaction
-from generator.deploy.journal import State
+from generator.deploy.journal_record import State
 from nwscan.config import Settings
 from nwscan.watch import starting
 from nwscan.watch.keeper import Keeper
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from generator.deploy.journal import JournalRecord
+    from generator.deploy.journal_record import JournalRecord
 
 
 class HandGuards:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from generator.deploy.drift import Drift, DriftCause
-from generator.deploy.journal import State
+from generator.deploy.journal_record import State
 from generator.deploy.status import CardStatus
 from nwscan.api.change import HostStatus
 from nwscan.render.host import print_status

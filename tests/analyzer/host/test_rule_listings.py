@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analyzer.errors import InputError
-from analyzer.host.rule_listings import Backend, KernelRule, read_nft_table, read_save
+from analyzer.host.rule_listings import Backend, KernelRule, half_made_chains, read_nft_table, read_save
 from analyzer.host.rules import join_rules
 
 LISTINGS = Path(__file__).parent / "listings"
@@ -257,3 +257,13 @@ def test_which_backend_acts() -> None:
     only_an_administrators = join_rules("vnet0", saved[:1], [])
     assert (only_an_administrators.backend, only_an_administrators.present) == (None, False)
     assert len(only_an_administrators.rules) == 1
+
+
+def test_chains_that_libvirt_has_half_made_are_named() -> None:
+    """As a libvirtd that was killed amid a redefinition left them, beside the ones in force and somebody else's."""
+    text = (
+        "*nat\n:PREROUTING ACCEPT\n:J-vnet0-arp DROP\n:libvirt-J-vnet0 ACCEPT\n:libvirt-O-vnet0 ACCEPT\n"
+        ":O-vnet0-mac-nwscan ACCEPT\n:P-vnet0-mac-nwscan ACCEPT\n:P-office ACCEPT\n-A J-vnet0-arp -j DROP\n"
+    )
+    assert half_made_chains(text) == ("libvirt-J-vnet0", "J-vnet0-arp", "P-vnet0-mac-nwscan")
+    assert half_made_chains(listing("ebtables_save_nft.txt")) == ("libvirt-P-vnet10",)

@@ -15,8 +15,8 @@ import msgspec
 import pytest
 
 from analyzer.errors import HostError, InputError
-from generator.deploy import journal as module
-from generator.deploy.journal import Journal, JournalRecord, State
+from generator.deploy.journal import Journal
+from generator.deploy.journal_record import SIZE_LIMIT, JournalRecord, State
 from tests.generator.deploy.file_door import plan_for
 from tests.generator.deploy.hosts import GUEST, HOSTS, OTHER
 
@@ -228,7 +228,7 @@ DAMAGES = {
     "an empty line": (event(b""), "line 2"),
     "writable by all": (lambda path: path.chmod(0o666), "written by somebody else"),
     "writable by the group": (lambda path: path.chmod(0o620), "written by somebody else"),
-    "too big": (lambda path: os.truncate(path, module.SIZE_LIMIT + 1), "above the limit"),
+    "too big": (lambda path: os.truncate(path, SIZE_LIMIT + 1), "above the limit"),
     "a symbolic link": (replaced(lambda path: path.symlink_to("/dev/zero")), "cannot read"),
     "a pipe": (replaced(lambda path: os.mkfifo(path, 0o600)), "is no file"),
     "a folder": (replaced(lambda path: path.mkdir(mode=0o700)), "is no file|cannot read"),

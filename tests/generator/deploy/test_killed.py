@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from analyzer.model.addresses import format_mac, parse_mac
-from generator.deploy.journal import Journal, State
+from generator.deploy.journal import Journal
+from generator.deploy.journal_record import State
 from generator.deploy.status import CardStatus, card_statuses
 from generator.deploy.transaction import apply, rollback
 from tests.generator.deploy.file_door import (

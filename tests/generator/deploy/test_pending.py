@@ -18,7 +18,8 @@ from analyzer.host.boot_clock import boot_clock
 from generator.deploy import journal as journal_module
 from generator.deploy import pending, transaction
 from generator.deploy.deadline import deadline_in
-from generator.deploy.journal import Journal, LockedError, State
+from generator.deploy.journal import Journal, LockedError
+from generator.deploy.journal_record import State
 from tests.generator.deploy.file_door import FileDoor, HostState, plan_for, read_state, write_state
 from tests.generator.deploy.hosts import GUEST, HOSTS
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from generator.deploy.journal import JournalRecord
+    from generator.deploy.journal_record import JournalRecord
 
 
 @dataclass

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import copy
+import errno
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 
-from analyzer.errors import HostError
+from analyzer.errors import HostError, RollbackIncompleteError
 from analyzer.host.rules import KernelRules
 from generator.deploy import transaction
 from generator.deploy.door import PortLook
 from generator.deploy.drift import DriftCause
-from generator.deploy.journal import Journal, State
+from generator.deploy.journal import Journal
+from generator.deploy.journal_record import State
 from generator.deploy.plan import Plan, Reinstall
 from generator.deploy.repair import repair_steps
 from generator.deploy.status import card_mac, card_statuses, changes_of
@@ -182,6 +185,26 @@ def test_a_filter_that_somebody_took_away_since_is_not_put_back(bench: Bench) ->
     assert [call for call in door.calls if call.startswith("update_interface")] == []
     assert strip(bench.now).guests == strip(bench.before).guests
     assert bench.journal.in_force() == ()
+
+
+def test_undoing_it_again_after_the_disk_was_full_finds_nothing_to_do(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The filter went with the change that defined it; the journal could say so of neither."""
+    bench.flushed = True
+    bench.repair()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(RollbackIncompleteError, match="No space left on device"):
+            transaction.rollback(GUEST, FileDoor(bench.path), bench.journal)
+    assert strip(bench.now) == strip(bench.before)
+    transaction.rollback(GUEST, FileDoor(bench.path), bench.journal)
+    assert strip(bench.now) == strip(bench.before)
+    assert bench.journal.in_force() == ()
+
+
+def full(*_: object) -> int:
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_a_filter_of_somebody_else_is_not_repaired(bench: Bench) -> None:

@@ -13,7 +13,8 @@ from analyzer.host.rules import KernelRules
 from analyzer.model.addresses import parse_mac
 from generator.deploy import pending, transaction
 from generator.deploy.deadline import deadline_in
-from generator.deploy.journal import Journal, State
+from generator.deploy.journal import Journal
+from generator.deploy.journal_record import State
 from generator.deploy.status import CardStatus, card_statuses
 from generator.nwfilter.model import FilterRef
 from generator.nwfilter.xml import with_filterref

@@ -15,7 +15,8 @@ from analyzer.errors import HostError, InputError, RollbackIncompleteError, Roll
 from analyzer.host.boot_clock import boot_clock
 from analyzer.model.addresses import parse_mac
 from generator.deploy import pending, transaction
-from generator.deploy.journal import Journal, State
+from generator.deploy.journal import Journal
+from generator.deploy.journal_record import State
 from generator.nwfilter.xml import read_filterref, with_filterref
 from tests.generator.deploy.file_door import FileDoor, HostState, plan_for, read_state, write_state
 from tests.generator.deploy.hosts import GUEST, HOSTS, MACS, OTHER, PARAMETERS, host
@@ -23,7 +24,7 @@ from tests.generator.deploy.hosts import GUEST, HOSTS, MACS, OTHER, PARAMETERS, 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from generator.deploy.journal import JournalRecord
+    from generator.deploy.journal_record import JournalRecord
     from generator.deploy.plan import Plan
     from generator.deploy.transaction import Undone
 
