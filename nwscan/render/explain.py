@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from nwscan.render.console import console, headline, remark, table
+from nwscan.render.console import Sentence, console, headline, remark, table
 from nwscan.render.text import count, percent, visible
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _print_cause(out: Console, cause: Explained, *, is_told: bool) -> None:
     if not is_told:
         out.print(headline(f"{cause.sentence[:1].upper()}{cause.sentence[1:]}."))
     for line in cause.evidence:
-        out.print(f"  seen: {visible(line)}")
+        out.print(Sentence(f"  seen: {line}", ""))
     for line in cause.limits:
         out.print(remark(f"  not known: {line}"))
     for number, remedy in enumerate(cause.remedies):
