@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
@@ -45,3 +45,17 @@ def decode_plans(document: bytes, where: str = "the plan") -> tuple[Plan, ...]:
     if not plans or len({plan.guest for plan in plans}) < len(plans):
         raise InputError("the plans are not of one guest each", where, "make it anew: nwscan suggest")
     return plans
+
+
+def schemas() -> dict[str, dict[str, Any]]:
+    """Give the JSON Schemas of both kinds of file by their names, as they are published."""
+    published = {}
+    for kind, told in ((Plan, "what changes on one guest"), (_Plans, "what changes on several guests")):
+        name = "nwscan.plan/1" if kind is Plan else "nwscan.plans/1"
+        described = f"The file that suggest -o writes and apply reads: {told}, step by step."
+        found = msgspec.json.schema(kind)
+        published[name] = {**_PUBLISHED, "title": name, "description": described, **found}
+    return published
+
+
+_PUBLISHED: Final = {"$schema": "https://json-schema.org/draft/2020-12/schema"}

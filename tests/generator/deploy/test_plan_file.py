@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -12,9 +14,10 @@ from generator.deploy import transaction
 from generator.deploy.blast_radius import BlastRadius, MigrationTarget, missing_there, reach, to_document
 from generator.deploy.journal import Journal
 from generator.deploy.plan import Plan, Reinstall, SetFdbEntry, SetPortFlag, check, diff
-from generator.deploy.plan_file import decode_plans, encode_plans
+from generator.deploy.plan_file import decode_plans, encode_plans, schemas
 from generator.deploy.preconditions import filter_precondition, users_precondition
-from tests.generator.deploy.file_door import FileDoor, plan_for, read_state, remedy_for, write_state
+from tests import published
+from tests.generator.deploy.file_door import FileDoor, plan_for, read_state, remedy_for, repair_for, write_state
 from tests.generator.deploy.hosts import GUEST, HOSTS, MACS, OTHER, STOCK
 
 if TYPE_CHECKING:
@@ -93,8 +96,25 @@ def test_what_a_plan_reaches() -> None:
     assert filters.defines == filters.needs == ("nwscan-6e777363-0-mac", "nwscan-6e777363-0")
     assert (remedy.guest, remedy.ports, remedy.open_taps) == ("vm2", ("vnet99 of br0",), ())
     document = to_document(BlastRadius((filters, remedy), "ebtables", (MigrationTarget("there", ("a",)),)))
+    published.check(json.loads(json.dumps(document)))
     assert [one["guest"] for one in document["guests"]] == ["vm1", "vm2"]
     assert document["migration_targets"] == [{"uri": "there", "lacking": ("a",), "differing": (), "error": None}]
+
+
+@pytest.mark.parametrize("name", ["nwscan.plan/1", "nwscan.plans/1"])
+def test_the_schema_is_published_as_it_is_generated(name: str) -> None:
+    path = published.FOLDER / f"{name.removeprefix('nwscan.').replace('/', '-')}.json"
+    text = json.dumps(schemas()[name], indent=2) + "\n"
+    if os.environ.get("NWSCAN_REGENERATE"):
+        path.write_text(text)
+    assert path.read_text() == text, "write it anew with make docs"
+
+
+def test_plans_of_every_kind_of_step_are_as_published() -> None:
+    plans = (*both(), repair_for(HOST, GUEST))
+    published.check(json.loads(encode_plans(plans)))
+    for plan in plans:
+        published.check(json.loads(encode_plans((plan,))))
 
 
 def test_what_another_host_lacks() -> None:
