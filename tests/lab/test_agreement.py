@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from tests.lab import layout
+from tests.lab.nwscan_run import wait_for
 from tests.lab.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -64,16 +66,51 @@ def test_what_the_bridge_says_itself_is_listed_apart(lab: Lab, nwscan: Nwscan) -
     assert 5 <= int(str(told["multicast"]["never_offered"])) <= 30
 
 
-def test_super_frames_agree_to_the_frame(lab: Lab, nwscan: Nwscan) -> None:
-    """A TCP transfer of 4 MiB to a tap that takes super-frames: both count each as one."""
-    guest, port = lab.guest("vm1"), 5001
+def test_what_the_bridge_says_of_its_tree_is_listed_apart(lab: Lab, nwscan: Nwscan) -> None:
+    """Its BPDUs (IEEE 802.1D): while it says them no port forwards yet, so nothing else is on the tap."""
+    tree = ("ip", "link", "set", layout.BRIDGE, "type", "bridge", "stp_state")
+    tap = lab.guest("vm1").tap
+    statistics = lab.outside(f"/sys/class/net/{tap}/statistics/tx_packets")
+
+    def say() -> None:
+        before = int(statistics.read_text())
+        lab.run([*tree, "1"], check=True)
+        wait_for(lambda: int(statistics.read_text()) >= before + 3, "three BPDUs were said", 60.0)
+        end_tree()
+
+    def end_tree() -> None:
+        lab.run([*tree, "0"], check=True)
+        lab.run([*tree[:-1], "forward_delay", "0"], check=True)  # no tree allows less than 2 s
+        wait_for(lambda: is_forwarding(lab, tap), "the port forwards again", 60.0)
+
+    try:
+        told = verified(lab, nwscan, say)["multicast"]
+    finally:
+        end_tree()
+    assert told["compared_by"] == "frames"
+    assert int(str(told["never_offered"])) >= 3
+    assert told["captured"] == int(str(told["delivered"])) + int(str(told["never_offered"]))
+
+
+def is_forwarding(lab: Lab, port: str) -> bool:
+    return " state forwarding " in lab.run(["bridge", "link", "show", "dev", port], check=True).stdout
+
+
+def transferred(lab: Lab, nwscan: Nwscan, port: int) -> dict[str, object]:
+    """Give what is told of a TCP transfer of 4 MiB to the guest."""
+    guest = lab.guest("vm1")
     is_listening = f"cat /proc/net/tcp /proc/net/tcp6 2> /dev/null | grep -q ':{port:04X} .* 0A '"
     guest.shell(f"nc -l -p {port} > /dev/null < /dev/null & until {is_listening}; do sleep 0.1; done")
 
     def transfer() -> None:
         lab.run(["sh", "-c", f"head -c 4194304 /dev/zero | busybox nc {guest.address.ipv4} {port}"], host="hosta")
 
-    told = verified(lab, nwscan, transfer)["unicast_to_guest"]
+    return verified(lab, nwscan, transfer)["unicast_to_guest"]
+
+
+def test_super_frames_agree_to_the_frame(lab: Lab, nwscan: Nwscan) -> None:
+    """A TCP transfer of 4 MiB to a tap that takes super-frames: both count each as one."""
+    told = transferred(lab, nwscan, 5001)
     assert 20 < int(str(told["delivered"])) < 4194304 // 1448
     assert told["captured"] == told["delivered"]
     assert (told["compared_by"], told["never_offered"], told["missing"]) == ("frames", 0, 0)
