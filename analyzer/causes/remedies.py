@@ -66,11 +66,11 @@ def remedies(name: CauseName, cases: tuple[Case, ...], seen: Observation) -> tup
 def _filter(cases: tuple[Case, ...], seen: Observation) -> Remedy:
     target = shlex.quote(_target(seen))
     extra = " ".join(f"--also-mac {format_mac(each.mac)}" for each, _ in cases[:_LISTED] if _is_shared(cases))
-    asks = f"; if the guest takes part in it: nwscan suggest {target} {extra} --apply" if extra else ""
+    asks = f"; if the guest takes part in it: nwscan suggest --apply {target} {extra}" if extra else ""
     return Remedy(
         "filter",
         "a filter on the guest's card",
-        (f"nwscan suggest {target} --apply",),
+        (f"nwscan suggest --apply {target}",),
         (f"nwscan rollback {shlex.quote(seen.identity.name or seen.tap)}",),
         "Drops foreign unicast in front of this tap, whatever the bridge floods; it goes on flooding to others",
         f"A guest that uses further MACs (nested guests, macvlan, VRRP, NLB) needs them in it (--also-mac){asks}",

@@ -11,9 +11,10 @@ import fcntl
 import os
 import re
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -33,7 +34,6 @@ from generator.deploy.journal_record import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from generator.deploy.deadline import Deadline
     from generator.deploy.plan import Plan
@@ -42,6 +42,8 @@ _CHUNK: Final = 65536
 _STAMP: Final = "%Y%m%dT%H%M%S%fZ"
 _NAME = re.compile(r"\d{8}T\d{12}Z-[0-9a-f]{8}\.journal")
 _LOCK: Final = "lock"
+HOST_LOCK: Final = Path("/run/nwscan/lock")
+"""The second lock, of root's: two state folders of one host are two journals, and change the same guests."""
 _LOOK_EVERY_S: Final = 0.02
 _AT_LEAST_S: Final = 0.1
 """How long the lock is tried for: whoever only looks whether somebody has it has it for a moment."""
@@ -72,15 +74,17 @@ class Journal:
         Raises HostError where another process is at it, for longer than ``wait_s``.
         """
         self._make_folder()
-        path = self._folder / _LOCK
-        with self._writing(path):
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
-            with self._writing(path):
-                _take(descriptor, path, wait_s)
+        if os.geteuid() == 0:
+            with self._writing(HOST_LOCK.parent):
+                HOST_LOCK.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        paths = [self._folder / _LOCK, *([HOST_LOCK] if os.geteuid() == 0 else [])]
+        with ExitStack() as stack:
+            for path in paths:  # in this order, everywhere
+                with self._writing(path):
+                    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+                    stack.callback(os.close, descriptor)
+                    _take(descriptor, path, wait_s)
             yield
-        finally:
-            os.close(descriptor)
 
     def is_locked(self) -> bool:
         """Say whether somebody is changing guests now. To look takes the lock for a moment, which nobody notices."""

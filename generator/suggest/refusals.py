@@ -73,7 +73,7 @@ def _lost(case: Case) -> Refusal | None:
     share = lost_share(case.report)
     if share is None or share <= LOST_AT_MOST:
         return None
-    reason = f"{share:.1%} of the frames were lost while measuring, more than {LOST_AT_MOST:.1%}"
+    reason = f"{100 * share:.2f} % of the frames were lost while measuring, more than {100 * LOST_AT_MOST:.2f} %"
     hint = "measure again when the host is less busy, or with a smaller snaplen"
     return Refusal(reason, hint, can_force=True, kind=RefusalKind.FRAMES_LOST)
 

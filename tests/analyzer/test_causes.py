@@ -261,7 +261,7 @@ def test_libvirt_s_own_table_is_a_remedy_on_its_networks_only() -> None:
 
 def test_names_of_guests_stay_words_of_the_shell() -> None:
     seen = observe(identity=replace(VM1, name="a; rm -rf ~", uuid=None))
-    assert the_cause(seen).remedies[0].commands == ("nwscan suggest 'a; rm -rf ~' --apply",)
+    assert the_cause(seen).remedies[0].commands == ("nwscan suggest --apply 'a; rm -rf ~'",)
 
 
 def test_without_foreign_frames_there_is_nothing_to_explain() -> None:
@@ -277,7 +277,7 @@ def test_the_causes_fit_a_report_and_its_document() -> None:
     seen = observe()
     told = replace(seen.report, causes=report_causes(explain(seen)))
     assert from_document(report_document(told)) == told
-    assert told.causes[0].remedy == "nwscan suggest vm1 --apply"
+    assert told.causes[0].remedy == "nwscan suggest --apply vm1"
 
 
 def test_what_ports_received_is_read_from_ip() -> None:

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from analyzer.errors import HostError, InputError
-from generator.deploy.journal import Journal
+from generator.deploy.journal import Journal, LockedError
 from generator.deploy.journal_record import SIZE_LIMIT, JournalRecord, State
 from tests.generator.deploy.file_door import plan_for
 from tests.generator.deploy.hosts import GUEST, HOSTS, OTHER
@@ -134,6 +134,18 @@ def test_what_is_appended_replaces_a_torn_line(journal: Journal, record: Journal
     again = journal.undo(again, 1)
     assert journal.records() == (again,)
     assert b"torn" not in record.path.read_bytes()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the lock of the host is root's")
+def test_two_state_folders_of_one_host_change_guests_one_after_the_other(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("generator.deploy.journal.HOST_LOCK", tmp_path / "run" / "lock")
+    other = Journal(tmp_path / "elsewhere")
+    with journal.lock(), pytest.raises(LockedError, match="another nwscan"), other.lock():
+        pass
+    with other.lock(), pytest.raises(LockedError, match="another nwscan"), journal.lock():
+        pass
 
 
 # A disk that is full
