@@ -5,7 +5,7 @@ SECONDS := 900
 CODE := analyzer generator nwscan
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick lint lab lab-shell bench evaluator fuzz sanitize faults docs notebooks pictures clean
+.PHONY: help setup demo test quick lint lab lab-shell bench evaluator fuzz sanitize faults docs site notebooks pictures clean
 
 help:  ## list the doors
 	@echo "make DOOR, where DOOR is one of:"
@@ -55,6 +55,9 @@ faults: setup  ## every fault at every step of every kind of plan, on a real lib
 docs: setup  ## write the documents that are generated from the code
 	@NWSCAN_REGENERATE=1 $(PYTEST) -q -k generated
 
+site: setup  ## the site of the documentation in site/, by mkdocs; every warning is an error
+	@$(PYTHON) tools/site.py
+
 notebooks: setup  ## run the notebooks and write them with their output, as notebooks/*.ipynb
 	@$(PYTHON) -W ignore tools/notebooks.py
 
@@ -62,6 +65,6 @@ pictures: setup  ## the pictures of the HTML report in docs/pictures, by Chromiu
 	@$(PYTHON) tools/pictures.py
 
 clean:  ## remove what was built and fetched
-	@rm -rf .venv .lab .sanitize build dist *.egg-info .coverage* .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	@rm -rf .venv .lab .sanitize build dist site *.egg-info .coverage* .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	@find $(CODE) captures tests tools -name __pycache__ -prune -exec rm -rf {} +
 	@find $(CODE) \( -name '*.so' -o -name '*.c' \) -delete
