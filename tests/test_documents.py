@@ -10,6 +10,7 @@ import click
 import pytest
 
 from nwscan.cli.main import COMMANDS, cli
+from tests.console_blocks import fences
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -40,11 +41,15 @@ def test_every_link_to_a_file_leads_somewhere(path: Path) -> None:
 
 
 def commands_in(path: Path) -> list[str]:
-    lines = re.findall(r"^\s*(?:\$ )?(nwscan [^\n#|]*)", path.read_text(encoding="utf-8"), re.MULTILINE)
+    blocks = "\n".join(text for _, text in fences(path))
+    lines = re.findall(r"^\s*(?:\$ )?(nwscan [^\n#|]*)", blocks, re.MULTILINE)
     return [re.split(r"\s{2,}|\s>\s", line.strip())[0] for line in lines]
 
 
-@pytest.mark.parametrize("path", [ROOT / "README.md", ROOT / "docs/verify-method.md"], ids=lambda path: path.name)
+WITH_COMMANDS = [path for path in DOCUMENTS if path.name != "cli.md" and commands_in(path)]
+
+
+@pytest.mark.parametrize("path", WITH_COMMANDS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_command_line_shown_is_one_that_nwscan_takes(path: Path) -> None:
     for line in commands_in(path):
         name, *arguments = shlex.split(line)[1:]
@@ -58,3 +63,10 @@ def test_the_readme_names_every_command_that_changes_a_host() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert "nwscan suggest --apply vm1" in text
     assert "nwscan rollback vm1" in text
+
+
+def test_every_schema_is_listed() -> None:
+    listed = re.findall(
+        r"\(\.\./nwscan/schemas/([\w-]+\.json)\)", (ROOT / "docs/schemas.md").read_text(encoding="utf-8")
+    )
+    assert sorted(listed) == sorted(path.name for path in (ROOT / "nwscan/schemas").glob("*.json"))
