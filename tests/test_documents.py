@@ -56,7 +56,9 @@ def test_every_command_line_shown_is_one_that_nwscan_takes(path: Path) -> None:
         assert name in COMMANDS, line
         command = cli.get_command(click.Context(cli), name)
         assert command is not None
-        command.make_context(name, arguments, parent=click.Context(cli), resilient_parsing=False)
+        # With its settings: the first context that a command is used in decides the names of its help option for good.
+        parent = click.Context(cli, **cli.context_settings)
+        command.make_context(name, arguments, parent=parent, resilient_parsing=False)
 
 
 def test_the_readme_names_every_command_that_changes_a_host() -> None:
