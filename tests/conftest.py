@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def requires_all() -> bool:
@@ -39,6 +43,16 @@ class SkipsFail:
             terminalreporter.section("skipped where nothing may skip", red=True)
             for name, reason in sorted(self.reasons.items()):
                 terminalreporter.line(f"FAILED {name}: skipped: {reason}", red=True)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def host_lock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Give this run a host lock of its own: two runs beside each other do not stand for two nwscan on one host."""
+    from generator.deploy import journal  # noqa: PLC0415 - plugins come first
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(journal, "HOST_LOCK", tmp_path_factory.mktemp("host") / "run" / "lock")
+        yield
 
 
 def pytest_configure(config: pytest.Config) -> None:
