@@ -142,12 +142,9 @@ class Cell:
 
 
 _QUICK: Final = frozenset({"a filter on a bare card", "a guest that is off", "a transient guest"})
-_SPARED: Final = {
-    "several cards": {Fault.KILLED_DURING, Fault.DISK_FULL},
-    "several guests": {Fault.KILLED_DURING},
-    "a repair": {Fault.KILLED_DURING, Fault.DISK_FULL, Fault.LIBVIRTD_DURING},
-    "a bridge remedy": {Fault.KILLED_DURING, Fault.DISK_FULL, Fault.LIBVIRTD_DURING, *OF_THE_GUEST},
-}
+_ALL_KINDS: Final = frozenset({Fault.KILLED_DURING, Fault.DISK_FULL})
+_MORE: Final = {"a repair": {Fault.LIBVIRTD_DURING}, "a bridge remedy": {Fault.LIBVIRTD_DURING, *OF_THE_GUEST}}
+_LESS: Final = {"several guests": {Fault.DISK_FULL}}
 
 
 def is_chosen(cell: Cell) -> bool:
@@ -157,9 +154,7 @@ def is_chosen(cell: Cell) -> bool:
     """
     if os.environ.get("NWSCAN_FAULTS") == "all" or cell.kind in _QUICK:
         return True
-    if cell.kind in _SPARED:
-        return cell.fault in _SPARED[cell.kind]
-    return cell.fault not in (*OF_LIBVIRTD, *OF_THE_GUEST)
+    return cell.fault in (_ALL_KINDS | _MORE.get(cell.kind, set())) - _LESS.get(cell.kind, set())
 
 
 def chosen(kind: str, *those: Fault) -> list[Cell]:
