@@ -136,7 +136,7 @@ def test_libvirtd_is_not_there(lab: Lab, nwscan: Nwscan, words: tuple[str, ...])
 
 def test_a_full_disk_loses_no_measurement_and_applies_nothing(lab: Lab, nwscan: Nwscan) -> None:
     before = lab.state()
-    with small_disk(lab, nwscan, "size=64k"), lab.sending(SPEAKING):
+    with small_disk(lab, nwscan, "size=4k"), lab.sending(SPEAKING):
         measured = " ".join(nwscan.run("capture", "vm1", duration_s=WINDOW_S).stdout.split())
         assert "cannot write frames: No space left on device; make room" in measured
         assert "This report is not kept: cannot write: No space left on device." in measured

@@ -39,10 +39,16 @@ ROWS = st.builds(
 FRAMES = st.lists(ROWS, max_size=40)
 TEXTS = st.one_of(st.sampled_from(["vm1", "vnet0", "\x1b[31m<b>", "=1+1", ""]), st.text(max_size=5))
 NATURAL = st.integers(0, 2**40)
-ADDRESSES = st.builds(
-    Address, st.sampled_from(["192.0.2.1", "52:54:00:00:00:02"]), st.sampled_from(Provenance), st.booleans()
-)
-ADDRESS_LISTS = st.lists(ADDRESSES, max_size=3).map(tuple)
+
+
+def addresses(*values: str) -> st.SearchStrategy[tuple[Address, ...]]:
+    """Up to three of the addresses, each from somewhere."""
+    one = st.builds(Address, st.sampled_from(values), st.sampled_from(Provenance), st.booleans())
+    return st.lists(one, max_size=3).map(tuple)
+
+
+ADDRESS_LISTS = addresses("192.0.2.1", "2001:db8::1")
+MACS_SEEN = addresses("52:54:00:00:00:02", "02:00:00:00:00:01")
 GROUPS = st.lists(MACS, max_size=2).map(tuple)
 NUMBERS = st.lists(st.integers(0, 4095), max_size=2).map(tuple)
 WINDOWS = st.builds(
@@ -86,7 +92,7 @@ def identities(draw: st.DrawFn) -> GuestIdentity:
         tap=draw(st.none() | TEXTS),
         bridge=draw(st.none() | TEXTS),
         addresses=draw(ADDRESS_LISTS),
-        macs_seen=draw(ADDRESS_LISTS),
+        macs_seen=draw(MACS_SEEN),
         groups=draw(GROUPS),
         vlans=draw(NUMBERS),
     )
