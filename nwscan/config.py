@@ -91,8 +91,8 @@ def parse_duration_s(text: str, where: str) -> float:
 
 def private_folder(path: Path) -> Path:
     """Make the folder, readable by its owner alone, and give it. Raises HostError where that cannot be."""
-    missing = [folder for folder in (path, *path.parents) if not folder.is_dir()]
     try:
+        missing = [folder for folder in (path, *path.parents) if not folder.is_dir()]
         for folder in reversed(missing):  # mkdir(parents=True) would make the upper ones readable to all
             folder.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
@@ -100,3 +100,15 @@ def private_folder(path: Path) -> Path:
             f"cannot make the folder: {error.strerror}", str(path), "name another one with --state or NWSCAN_STATE"
         ) from error
     return path
+
+
+def is_readable_folder(path: Path) -> bool:
+    """Say whether the state folder has such a folder. Raises HostError where we may not see."""
+    try:
+        with os.scandir(path):
+            return True
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        hint = "see whose it is, or name another folder with --state or NWSCAN_STATE"
+        raise HostError(f"cannot read the state folder: {error.strerror}", str(path), hint) from error

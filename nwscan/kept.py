@@ -22,7 +22,7 @@ from analyzer.errors import HostError, InputError, UsageError
 from analyzer.model.addresses import format_mac
 from analyzer.model.classes import CLASS_COUNT
 from analyzer.report.store import SIZE_LIMIT, encode, from_document
-from nwscan.config import private_folder
+from nwscan.config import is_readable_folder, private_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -220,6 +220,8 @@ def add_verdict(report: KeptReport, verdict: str) -> None:
 
 def latest_verdict(reports: Path, identity: GuestIdentity) -> KeptVerdict | None:
     """Give the newest verdict on a card that can be read, None where there is none."""
+    if not is_readable_folder(reports):
+        return None
     for path in sorted(card_folder(reports, identity).glob(f"*/{VERDICT_NAME}"), reverse=True):
         with suppress(OSError, msgspec.MsgspecError):
             return msgspec.json.decode(path.read_bytes(), type=KeptVerdict)
@@ -248,7 +250,7 @@ def read_document(path: Path) -> bytes:
 def latest(reports: Path, identity: GuestIdentity, *, before_ns: int | None = None) -> KeptReport | None:
     """Give the newest readable report of a card (that ended before ``before_ns``), None where there is none."""
     folder = card_folder(reports, identity)
-    if not folder.is_dir():
+    if not (is_readable_folder(reports) and is_readable_folder(folder)):
         return None
     for window in sorted(folder.iterdir(), reverse=True):
         path = window / REPORT_NAME
@@ -286,7 +288,9 @@ def expire(reports: Path, keep_days: float) -> int:
 
 
 def window_folders(reports: Path) -> list[Path]:
-    """Give the folder of every kept window."""
+    """Give the folder of every kept window. Raises HostError where the folder of them cannot be read."""
+    if not is_readable_folder(reports):
+        return []
     return [
         folder
         for folder in reports.glob("*/*/*Z")

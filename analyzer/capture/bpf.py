@@ -23,8 +23,8 @@ _RETURN: Final = 0x06
 
 _UNKNOWN_NETMASK: Final = 0xFFFF_FFFF
 _LIBRARIES: Final = ("libpcap.so.1", "libpcap.so.0.8")
-_RESERVED_PROTOCOL: Final = 0xFFFF
-"""An EtherType that IANA keeps reserved."""
+PROTOCOL_OF_NONE: Final = 0x05FF
+"""What no frame from a wire or a guest has as its protocol: below 0x0600 the kernel takes the field for a length."""
 _NEEDS_TAP: Final = re.compile(r"\b(vlan|inbound|outbound|ifindex)\b")
 """What libpcap compiles another way for a live interface: the kernel keeps tags and directions beside the frame."""
 
@@ -78,15 +78,15 @@ def compile_bpf(expression: str, snaplen: int, tap: str | None = None) -> BpfPro
 def _open_live(library: ctypes.CDLL, tap: str, snaplen: int) -> int:
     """Give a handle on the tap to compile for.
 
-    libpcap maps a ring with it, for as long as it is open, and this is the parent: it is bound to a protocol that is
-    none, so that the ring stays empty.
+    libpcap maps a ring with it, for as long as it is open, and this is the parent: it is bound to a protocol that no
+    frame can have, whoever sends it, so that the ring stays empty. Source: eth_type_trans() of Linux.
     """
     message = ctypes.create_string_buffer(256)
     handle: int | None = library.pcap_create(tap.encode(), message)
     if not handle:
         raise HostError(f"cannot open {tap}: {message.value.decode(errors='replace')}", "compiling the BPF expression")
     library.pcap_set_snaplen(handle, snaplen or NO_LIMIT)
-    library.pcap_set_protocol_linux(handle, _RESERVED_PROTOCOL)
+    library.pcap_set_protocol_linux(handle, PROTOCOL_OF_NONE)
     if library.pcap_activate(handle) < 0:
         text = library.pcap_geterr(handle).decode(errors="replace")
         library.pcap_close(handle)

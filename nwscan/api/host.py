@@ -239,19 +239,21 @@ def _meter() -> tuple[bool, str, str]:
 
 def _state(settings: Settings) -> Check:
     folder = settings.state
-    existing = next((path for path in (folder, *folder.parents) if path.exists()), folder)
-    is_fine = os.access(existing, os.W_OK | os.X_OK)
+    existing = next(path for path in (folder, *folder.parents) if os.access(path, os.F_OK))
+    there = [existing, *(path for path in (settings.reports, settings.journal) if os.access(path, os.F_OK))]
+    is_fine = all(os.access(path, os.R_OK | os.W_OK | os.X_OK) for path in there)
     hint = "" if is_fine else "name another folder with --state or NWSCAN_STATE"
-    free = shutil.disk_usage(existing).free if existing.exists() else 0
+    free = shutil.disk_usage(existing).free
     return Check("state folder", is_fine, f"{folder}, {free / 1e9:.1f} GB free", hint, "reports, journal")
 
 
 def _journal(settings: Settings) -> tuple[bool, str, str]:
     from generator.deploy.journal import Journal
 
-    if not settings.journal.is_dir():
+    journal = Journal(settings.journal)
+    if not journal.records():
         return True, "nothing applied", ""
-    interrupted = Journal(settings.journal).interrupted()
+    interrupted = journal.interrupted()
     if interrupted:
         return False, f"{len(interrupted)} changes were interrupted", "see nwscan status, then nwscan rollback GUEST"
     return True, "nothing interrupted", ""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from analyzer.capture.bpf import compile_bpf
+from analyzer.capture.bpf import PROTOCOL_OF_NONE, compile_bpf
 from analyzer.errors import HostError
 from analyzer.host.packet_socket import PacketRing, RingGeometry, open_packet_socket
 from analyzer.model.frames import Direction
@@ -115,6 +115,22 @@ class TestRing:
         (found,) = collect(ring, 1)
         assert found.tag == 0x8100_0005
         ring.close()
+
+    def test_no_frame_has_the_protocol_that_an_expression_is_compiled_with(self) -> None:
+        """Whatever a guest writes into its frames: the ring that libpcap maps meanwhile stays empty."""
+        heads = (bytes.fromhex("525400000001525400000002" + tag) for tag in ("", "81000005"))
+        frames = [head + ethertype.to_bytes(2, "big") + bytes(50) for head in heads for ethertype in range(1 << 16)]
+        heard = {}
+        for protocol in (PROTOCOL_OF_NONE, 0xFFFF):
+            with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as sock:
+                sock.bind(("tap0", protocol))
+                send("guest0", frames)
+                sock.setblocking(False)
+                try:
+                    heard[protocol] = sock.recv(64)[12:14]
+                except BlockingIOError:
+                    heard[protocol] = b""
+        assert heard == {PROTOCOL_OF_NONE: b"", 0xFFFF: b"\xff\xff"}
 
     def test_drops_are_counted_exactly(self) -> None:
         geometry = RingGeometry(block_octets=1 << 12, blocks=2, retire_ms=5)
