@@ -81,16 +81,16 @@ def untouched(folder: Path, *allowed: Path) -> Iterator[None]:
 
 def judge(ended: Ended) -> Ended:
     """Hold what every end promises, and give it."""
-    assert ended.code in ANSWERS | ERRORS, ended
-    assert "Traceback" not in ended.stderr, ended
-    assert "internal error" not in ended.stderr, ended
-    assert "ended unexpectedly" not in ended.stderr, ended
+    assert ended.code in ANSWERS | ERRORS, str(ended)
+    assert "Traceback" not in ended.stderr, str(ended)
+    assert "internal error" not in ended.stderr, str(ended)
+    assert "ended unexpectedly" not in ended.stderr, str(ended)
     for text in (ended.stdout, ended.stderr):
-        assert text.replace("\n", "").replace("\t", "").isprintable(), ended
+        assert text.replace("\n", "").replace("\t", "").isprintable(), str(ended)
     if ended.code in ERRORS:
-        assert ended.stdout == "", ended
-        assert ended.stderr.startswith("error: "), ended
-        assert "\n  do:" in ended.stderr, ended
+        assert ended.stdout == "", str(ended)
+        assert ended.stderr.startswith("error: "), str(ended)
+        assert "\n  do:" in ended.stderr, str(ended)
         assert len(ended.stderr) < 20_000, len(ended.stderr)
     return ended
 

@@ -242,7 +242,7 @@ class Lab:
             self.run(["bridge", "fdb", "del", address.mac, "dev", address.port, "master"], check=True)
 
     def settle(self) -> None:
-        """Make the bridge know where everybody is, but hostb, and let nobody have a reason to speak.
+        """Make the bridge know where everybody is, but hostb, and nothing else, and let nobody have a reason to speak.
 
         Neighbour tables are emptied, so that no host or guest probes an old neighbour while frames are counted: whoever
         counts to the frame settles (again) before the capture starts, since what was on its way is captured as well.
@@ -253,6 +253,7 @@ class Lab:
                 guest.shell("ip neigh flush dev eth0 2> /dev/null; true")
                 known.append((guest.address.mac, guest.tap))
         script = [f"ip -n {host} neigh flush all" for host in layout.HOSTS]
+        script += [f"bridge fdb flush dev {port} master dynamic" for _, port in known]
         script += [f"bridge fdb replace {mac} dev {port} master dynamic" for mac, port in known]
         self.run(["sh", "-ec", "\n".join(script)], check=True)
         self.forget("hostb")

@@ -119,7 +119,7 @@ class Nwscan:
         texts = tuple(map(str, words))
         done = self._lab.run(["nwscan", *texts], env=self.environment(duration_s), timeout_s=timeout_s)
         ended = Ended(texts, done.returncode, done.stdout, done.stderr)
-        assert ended.code == code, ended
+        assert ended.code == code, str(ended)
         return ended
 
     @contextlib.contextmanager

@@ -108,7 +108,7 @@ def test_a_filter_that_cuts_arp_is_rolled_back_at_once(lab: Lab, nwscan: Nwscan,
         nwscan.run("suggest", VM1.name, "-o", path, "--force", duration_s=WINDOW_S, timeout_s=180)
         path.write_bytes(with_arp_cut(path.read_bytes()))
         ended = lab.run(["nwscan", "apply", path, "--yes"], env=nwscan.environment(40), timeout_s=180)
-    assert ended.returncode == ROLLED_BACK, ended
+    assert ended.returncode == ROLLED_BACK, str(ended)
     assert re.search(
         "^error: the filter was rolled back: the filter drops .*ARP.*: at least", ended.stderr, re.MULTILINE
     )

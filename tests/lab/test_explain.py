@@ -66,7 +66,7 @@ def explained(lab: Lab, nwscan: Nwscan, *, meanwhile: Callable[[], object] | Non
             meanwhile()
         lab.send_unsettled(SENT)
         ended = running.interrupt()
-    assert ended.code == 0, ended
+    assert ended.code == 0, str(ended)
     return ended.document
 
 
@@ -230,7 +230,7 @@ def test_the_headline_comes_first_and_the_report_keeps_the_cause(
         lab.send_unsettled(SENT)
         ended = running.interrupt()
     said = ended.stdout
-    assert ended.code == 0, ended
+    assert ended.code == 0, str(ended)
     assert said.startswith("vm1: the bridge is at fault: br0 is a hub")
     assert "    ip link set dev br0 type bridge ageing_time 30000\n" in said
     (kept,) = nwscan.state.glob("reports/*/*/*/report.json")
@@ -250,7 +250,7 @@ def own_alone(lab: Lab, nwscan: Nwscan, *options: str) -> Ended:
     with nwscan.start("explain", "vm1", *options) as running:
         lab.send_unsettled(Schedule(foreign=0, own=20))
         ended = running.interrupt()
-    assert ended.code == 0, ended
+    assert ended.code == 0, str(ended)
     return ended
 
 

@@ -294,7 +294,7 @@ def test_a_guest_that_starts_again_keeps_its_report_and_a_new_one_gets_its_own(
             lab.guest(guest).wait_until_ready()
         lab.send(Schedule(foreign=70))
         ended = capture.interrupt()
-    assert ended.code == 0, ended
+    assert ended.code == 0, str(ended)
     reports = {report["guest"]["name"]: report for report in ended.documents}
     assert len(ended.documents) == len(reports) == 2
     assert reports["vm1"]["classes"]["foreign_unicast"]["frames"] == 120

@@ -52,10 +52,10 @@ def test_a_killed_worker_is_one_clear_error(lab: Lab, nwscan: Nwscan, command: s
     with nwscan.start(command, "vm1") as running, lab.sending(Schedule(foreign=100_000, rate_fps=1000)):
         lab.run(["kill", "-9", str(running.processes()["worker"])], check=True)
         ended = running.finish()
-    assert ended.code == 4, ended
+    assert ended.code == 4, str(ended)
     assert ended.stdout == ""
     said = [line for line in ended.stderr.splitlines() if not line.startswith("capturing on")]
-    assert [line.partition(":")[0].strip() for line in said] == ["error", "where", "do"], ended
+    assert [line.partition(":")[0].strip() for line in said] == ["error", "where", "do"], str(ended)
     assert "the measuring worker ended unexpectedly (status -9)" in said[0]
     assert leftovers(lab, nwscan) == []
 

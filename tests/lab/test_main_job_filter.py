@@ -63,7 +63,7 @@ WANTED = {"own unicast": (2000, 2000), "multicast": (500, 500), "broadcast": (30
 
 def test_without_a_filter_verify_says_not_effective(lab: Lab, nwscan: Nwscan, tmp_path: Path) -> None:
     truth, ended, seen = verified(lab, nwscan, tmp_path, whole_schedule().counts)
-    assert ended.code == NO_EFFECT, ended
+    assert ended.code == NO_EFFECT, str(ended)
     verdict = ended.document
     assert verdict["schema"] == "nwscan.verdict/1"
     assert verdict["verdict"] == "no_effect"
@@ -81,7 +81,7 @@ def test_the_filter_drops_what_is_foreign_and_nothing_else(lab: Lab, nwscan: Nws
 
     wanted = whole_schedule().counts | {Kind.FOREIGN: 0}
     truth, ended, seen = verified(lab, nwscan, tmp_path, wanted)
-    assert ended.code == EFFECTIVE, ended
+    assert ended.code == EFFECTIVE, str(ended)
     verdict = ended.document
     assert verdict["verdict"] == "effective"
     assert (

@@ -33,7 +33,7 @@ def test_a_schedule_is_reported_to_the_frame(lab: Lab, nwscan: Nwscan, tmp_path:
         truth = lab.send(schedule)
         assert beside.wait_for(truth, truth.frames) == truth.frames
         ended = capture.interrupt()
-    assert ended.code == 0, ended
+    assert ended.code == 0, str(ended)
     report = ended.document
     assert truth.frames == {Kind.FOREIGN: 5000, Kind.OWN: 2000, Kind.MULTICAST: 500, Kind.BROADCAST: 300}
     assert frames_of(report) == sent(truth)
@@ -68,7 +68,7 @@ def test_markers_are_counted_among_other_traffic(lab: Lab, nwscan: Nwscan, tmp_p
             process.terminate()
             process.wait(10)
         ended = capture.interrupt()
-    assert ended.code == 0, ended
+    assert ended.code == 0, str(ended)
     assert "5 packets received" in talked
     report = ended.document
     frames, minimum = frames_of(report), sent(truth, from_guest=10)
@@ -109,7 +109,7 @@ def test_several_taps_at_once(lab: Lab, nwscan: Nwscan, tmp_path: Path) -> None:
         truth = lab.send(Schedule(foreign=500, own=200, multicast=50, broadcast=30))
         beside.wait_for(truth, truth.frames | {Kind.OWN: 0})
         ended = capture.interrupt()
-    assert ended.code == 0, ended
+    assert ended.code == 0, str(ended)
     one, other = ended.documents
     assert [(report["guest"]["name"], report["guest"]["tap"]) for report in (one, other)] == [
         ("vm1", taps[0]),
@@ -123,7 +123,7 @@ def test_several_taps_at_once(lab: Lab, nwscan: Nwscan, tmp_path: Path) -> None:
 def test_one_card_until_so_many_frames(lab: Lab, nwscan: Nwscan, target: str) -> None:
     with nwscan.start("capture", target, "-c", "60", "--json") as capture, lab.sending(Schedule(broadcast=100)):
         ended = capture.finish()
-    assert ended.code == 0, ended
+    assert ended.code == 0, str(ended)
     report = ended.document
     assert report["guest"] | {"name": "vm1", "macs": [VM1.mac], "card": 0} == report["guest"]
     assert report["windows"][0]["frames_seen"] == frames_of(report)["broadcast"] == 60
@@ -158,7 +158,7 @@ def test_only_what_an_expression_keeps_as_in_tcpdump(lab: Lab, nwscan: Nwscan, t
         truth = lab.send(schedule)
         assert beside.wait_for(truth, expected) == expected
         ended = capture.interrupt()
-    assert ended.code == 0, ended
+    assert ended.code == 0, str(ended)
     frames = frames_of(ended.document)
     assert {kind: frames[KEYS[kind]] for kind in Kind} == expected
     assert sum(frames.values()) == sum(expected.values()) > 0

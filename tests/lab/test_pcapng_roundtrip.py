@@ -26,7 +26,7 @@ def captured(lab: Lab, nwscan: Nwscan, file: Path, *options: str) -> Json:
         lab.send(Schedule(foreign=500, own=200, multicast=70, broadcast=50))
         lab.guest("vm1").shell(f"ping -c 3 -i 0.1 {host.address.ipv4}; arping -q -c 1 -w 1 -I eth0 192.0.2.250 || true")
         ended = capture.interrupt()
-    assert ended.code == 0, ended
+    assert ended.code == 0, str(ended)
     return ended.document
 
 

@@ -16,7 +16,7 @@ def suggested(lab: Lab, nwscan: Nwscan, *words: str, code: int = 0) -> Ended:
     with nwscan.start("suggest", "vm1", "-a", "duration:4", *words) as running:
         lab.send_unsettled(SENT)
         ended = running.finish()
-    assert ended.code == code, ended
+    assert ended.code == code, str(ended)
     return ended
 
 

@@ -50,7 +50,7 @@ def verdict(lab: Lab, nwscan: Nwscan, code: int) -> dict[str, tuple[int, int]]:
     with nwscan.start("verify", NAME, "--json") as verify:
         lab.send(Schedule(foreign=1000, multicast=100, broadcast=60))
         ended = verify.interrupt()
-    assert ended.code == code, ended
+    assert ended.code == code, str(ended)
     offered, delivered = metered(ended.document, "offered"), metered(ended.document, "delivered")
     return {kind: (offered[kind], delivered[kind]) for kind in ("foreign_unicast", "multicast", "broadcast")}
 
@@ -67,7 +67,7 @@ def test_the_printed_commands_install_what_a_file_suggests(lab: Lab, nwscan: Nws
         folder = tmp_path / "filters"
         words = ("suggest", "--from", frames, "--mac", MAC)
         ended = without_libvirt(lab, nwscan, tmp_path, *words, "--xml", folder)
-        assert ended.code == 0, ended
+        assert ended.code == 0, str(ended)
         said = ended.stdout
         assert "drop unicast to any other MAC" in said
         recipe = json.loads(without_libvirt(lab, nwscan, tmp_path, *words, "--json").stdout)["by_hand"]
@@ -150,6 +150,6 @@ def test_a_file_for_a_guest_of_this_host(lab: Lab, nwscan: Nwscan, tmp_path: Pat
 def test_what_needs_libvirt_says_how_to_get_it(lab: Lab, nwscan: Nwscan, tmp_path: Path) -> None:
     for words in (("list",), ("capture", "vm1"), ("suggest", "vm1"), ("verify", "vm1"), ("status",)):
         ended = without_libvirt(lab, nwscan, tmp_path, *words)
-        assert (ended.code, ended.stdout) == (4, ""), ended
+        assert (ended.code, ended.stdout) == (4, ""), str(ended)
         for word in ("libvirt-dev", "pkg-config", "gcc", "pip install 'nwscan[libvirt]'"):
             assert word in ended.stderr

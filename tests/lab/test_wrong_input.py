@@ -32,8 +32,8 @@ def fields_of(ended: Ended) -> dict[str, str]:
     """The fields of the one error, after the line that says that a window has begun; nothing stands on stdout."""
     lines = [line for line in ended.stderr.splitlines() if not line.startswith("capturing on ")]
     fields = {name.strip(): text.strip() for name, _, text in (line.partition(": ") for line in lines)}
-    assert list(fields) == ["error", "where", "do"], ended
-    assert (ended.stdout, len(lines)) == ("", 3), ended
+    assert list(fields) == ["error", "where", "do"], str(ended)
+    assert (ended.stdout, len(lines)) == ("", 3), str(ended)
     return fields
 
 
@@ -108,7 +108,7 @@ UNPRIVILEGED = {
 def test_no_permission(lab: Lab, nwscan: Nwscan, command: str) -> None:
     words, error, do = UNPRIVILEGED[command]
     ended = run_as(lab, nwscan, *NO_CAPABILITIES, "nwscan", *words)
-    assert ended.code == HOST, ended
+    assert ended.code == HOST, str(ended)
     fields = fields_of(ended)
     assert fields["error"] == error
     assert do in fields["do"]
@@ -200,7 +200,7 @@ def test_a_hostile_name_does_not_reach_the_terminal(lab: Lab, nwscan: Nwscan) ->
         ]
     assert (tap["guest"], kept["guest"]["name"]) == (HOSTILE, HOSTILE)
     for ended in outputs:
-        assert (ended.stdout + ended.stderr).replace("\n", "").isprintable(), ended
+        assert (ended.stdout + ended.stderr).replace("\n", "").isprintable(), str(ended)
     assert outputs[3].stdout.splitlines()[-1] == f"To undo it: nwscan rollback {UUID}"
     assert "evil\\x9b31m\\u202egnp;$(reboot)[red]x" in "".join(outputs[1].stdout.split())
 
@@ -221,7 +221,7 @@ def test_json_is_all_that_stands_on_stdout(lab: Lab, nwscan: Nwscan) -> None:
     with lab.sending(SPEAKING):
         for words, code, schemas in COMMANDS_WITH_JSON.values():
             ended = nwscan.run(*words, code=code, duration_s=WINDOW_S)
-            assert [document["schema"] for document in ended.documents] == schemas, ended
+            assert [document["schema"] for document in ended.documents] == schemas, str(ended)
     nwscan.run("rollback", "vm1", "--yes")
 
 

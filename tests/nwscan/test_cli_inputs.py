@@ -25,7 +25,7 @@ OTHER = "02:aa:00:00:00:51"
 
 
 def classes(ended: Ended) -> dict[str, Any]:
-    assert (ended.code, ended.stderr) == (0, ""), ended
+    assert (ended.code, ended.stderr) == (0, ""), str(ended)
     found: dict[str, Any] = ended.document["classes"]
     return found
 

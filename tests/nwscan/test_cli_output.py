@@ -35,7 +35,7 @@ AS_IT_STANDS = ("<", "  ", "$", "#")
 @pytest.mark.parametrize("what", TABLES)
 def test_tables_fit_80_columns_and_hold_no_escapes(what: str) -> None:
     ended = nwscan(*TABLES[what])
-    assert (ended.code, ended.stderr) == (0, ""), ended
+    assert (ended.code, ended.stderr) == (0, ""), str(ended)
     lines = ended.stdout.splitlines()
     assert [line for line in lines if len(line) > 80 and not line.startswith(AS_IT_STANDS)] == []
     assert all(line.isprintable() for line in lines)
@@ -114,9 +114,9 @@ def test_a_hostile_file_name_is_shown_escaped(tmp_path: Path) -> None:
         nwscan("verify", "--before", hostile, "--after", hostile),
         nwscan("--state", hostile, "--connect", hostile, "list"),
     ):
-        assert (ended.stdout + ended.stderr).replace("\n", "").isprintable(), ended
+        assert (ended.stdout + ended.stderr).replace("\n", "").isprintable(), str(ended)
         assert "\nerror: fake" not in ended.stdout + ended.stderr
-        assert shown in ended.stdout + ended.stderr, ended
+        assert shown in ended.stdout + ended.stderr, str(ended)
     document = nwscan("analyze", hostile, "--mac", MAC, "--json").document
     assert document["windows"][0]["source"] == str(hostile)
     hostile_word = "frob\x1b[31m"

@@ -43,7 +43,7 @@ def write(path: Path, ended: Ended) -> None:
 def made(folder: Path, *names: str, page: str = "page.html") -> Path:
     path = folder / page
     ended = nwscan("report", *(folder / name for name in names), "--html", path)
-    assert (ended.code, ended.stdout) == (0, ""), ended
+    assert (ended.code, ended.stdout) == (0, ""), str(ended)
     return path
 
 

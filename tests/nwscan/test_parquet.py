@@ -46,7 +46,7 @@ def report(tmp_path: Path) -> Path:
 
 def written(folder: Path, *reports: Path, host: str = "hv1") -> Path:
     ended = nwscan("report", *reports, "--parquet", folder, "--host", host)
-    assert (ended.code, ended.stdout) == (0, ""), ended
+    assert (ended.code, ended.stdout) == (0, ""), str(ended)
     return folder
 
 
