@@ -18,7 +18,7 @@ demo: setup  ## the whole job, typed in a lab: a real guest, a flood, a filter, 
 	@$(PYTHON) -m tests.lab demo
 
 test: setup lint  ## everything: lint, all tests, the lab, coverage
-	@$(PYTEST) --cov --cov-report=term
+	@$(PYTHON) tools/run_tests.py
 
 quick: setup  ## the tests without the lab and the slow ones
 	@$(PYTEST) -q -m "not lab and not slow"
