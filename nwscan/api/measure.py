@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-from analyzer.errors import InputError, UsageError
+from analyzer.errors import UsageError
 from analyzer.model.addresses import format_mac
 from analyzer.report.store import from_document
 from nwscan import kept
+from nwscan.api.inputs import open_inputs
 from nwscan.config import DEFAULT_SNAPLEN, KEEP_DAYS, Settings, default_duration_s
 from nwscan.worker import parent
 from nwscan.worker.messages import Analyze, Candidate, Candidates, Measured, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from analyzer.model.identity import GuestIdentity
     from analyzer.report.report import Report
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
 
 _CANDIDATES_SHOWN: Final = 10
-_STDIN_NAME: Final = "standard input"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,55 +105,6 @@ def capture(
         if not isinstance(reply, Measured):
             raise TypeError(reply)
         return tuple(kept.keep(*pair) for pair in zip(taps.folders, reply.reports, strict=False))
-
-
-def open_inputs(paths: Sequence[str], stack: ExitStack) -> tuple[tuple[str, ...], list[int]]:
-    """Open files, the captures in folders (by name, not deeper) and ``-``; gives names and descriptors.
-
-    Raises InputError for the first one that cannot be opened.
-    """
-    names: list[str] = []
-    descriptors: list[int] = []
-    for path in _expand(paths):
-        if path == "-":
-            descriptor = _standard_input(twice=_STDIN_NAME in names)
-            name = _STDIN_NAME
-        else:
-            descriptor, name = _open_input(path), os.fsencode(path).decode(errors="backslashreplace")
-            stack.callback(os.close, descriptor)
-        names.append(name)
-        descriptors.append(descriptor)
-    return tuple(names), descriptors
-
-
-def _standard_input(*, twice: bool) -> int:
-    if twice:
-        raise UsageError("standard input can be read once", "-", "name it once")
-    if sys.stdin is None:
-        raise InputError("standard input is closed", "-", "pipe a capture into it, or name a file")
-    return sys.stdin.fileno()
-
-
-def _open_input(path: str) -> int:
-    try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise InputError(f"cannot open the capture: {error.strerror}", path, "name a pcap or pcapng file") from error
-
-
-def _expand(paths: Sequence[str]) -> list[str]:
-    found: list[str] = []
-    for path in paths:
-        if path != "-" and Path(path).is_dir():
-            inside = sorted(str(file) for file in Path(path).iterdir() if file.is_file() and ".pcap" in file.name)
-            if not inside:
-                raise InputError(
-                    "no captures in this folder", path, "captures are named *.pcap or *.pcapng, also .gz and .zst"
-                )
-            found += inside
-        else:
-            found.append(path)
-    return found
 
 
 def analyze(

@@ -24,7 +24,8 @@ from generator.nwfilter.xml import write_filter
 from nwscan import kept
 from nwscan.api.filter_tree import filter_tree, require_complete
 from nwscan.api.filters import card_reference, card_variables, finding_document, resolved_card
-from nwscan.api.measure import Unwatched, Watcher, guessed, open_inputs, unknown_guest
+from nwscan.api.inputs import open_inputs
+from nwscan.api.measure import Unwatched, Watcher, guessed, unknown_guest
 from nwscan.config import Settings
 from nwscan.worker import parent
 from nwscan.worker.messages import Candidates, Predict, Predicted

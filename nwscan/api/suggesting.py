@@ -19,7 +19,8 @@ from generator.suggest.suggestion import suggest as suggest_filter
 from nwscan import kept
 from nwscan.api.bridge_looks import BridgeLooks
 from nwscan.api.identify import all_cards, cards_of
-from nwscan.api.measure import CaptureOptions, Unwatched, Watcher, analyze, open_inputs
+from nwscan.api.inputs import open_inputs
+from nwscan.api.measure import CaptureOptions, Unwatched, Watcher, analyze
 from nwscan.api.planning import make_plan, read_library
 from nwscan.api.prove import attached, capture_metered, changed_at_ns
 from nwscan.config import FRESH_S, Settings

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from analyzer.errors import NwscanError
 from analyzer.model.guards import GUARD_CLASS, GuardKind
 from generator.suggest.profiles import THINNED
-from nwscan.api.measure import open_inputs
+from nwscan.api.inputs import open_inputs
 from nwscan.worker import parent
 from nwscan.worker.messages import CountVital, VitalCounts
 
