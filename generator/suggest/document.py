@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from analyzer.model.addresses import format_mac
 from analyzer.model.classes import FrameClass
 from analyzer.report.times import format_time
-from generator.evaluate.prediction import to_document as prediction_document
+from generator.evaluate.prediction_document import to_document as prediction_document
 from generator.nwfilter.xml import write_filter
 from generator.suggest.alternatives import to_document as beside_document
 from generator.suggest.by_hand import by_hand

@@ -19,6 +19,7 @@ from analyzer.report.document import SCHEMA
 from analyzer.report.store import SIZE_LIMIT, encode, from_document
 from nwscan import kept
 from nwscan.api import shown_documents as shown
+from nwscan.scale import remote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -83,7 +84,7 @@ def _shown(document: bytes, kind: type[Shape], where: str) -> Shape:
 
 
 def _prediction(suggestion: shown.Suggestion, where: str) -> Prediction | None:
-    from generator.evaluate.prediction import from_document as prediction_from
+    from generator.evaluate.prediction_document import from_document as prediction_from
 
     if suggestion.prediction is None:
         return None
@@ -127,23 +128,38 @@ def _merged(group: list[Report]) -> Report:
     return from_document(encode(reduce(lambda one, other: one.merge(other), group)), "the merged report")
 
 
-def _documents(paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-    for where, octets in _contents(paths):
-        yield from ((where, document) for document in _parts(octets, where))
-
-
-def _contents(paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-    """Give the octets of each file, with its name."""
-    for path in paths:
-        if path == "-":
-            yield _STDIN, _standard_input()
-        elif (folder := Path(path)).is_dir():
+def expand_reports(paths: Sequence[str]) -> list[str]:
+    """Give the files that are meant: a folder stands for the kept reports in it; InputError where it has none."""
+    found: list[str] = []
+    for path in map(remote.local, paths):
+        if remote.is_url(path):
+            found += remote.expand(path, (".json",))
+        elif path != "-" and (folder := Path(path)).is_dir():
             inside = kept.reports_in(folder)
             if not inside:
                 raise InputError("no kept reports in this folder", path, _DO)
-            yield from ((str(one), kept.read_document(one)) for one in inside)
+            found += map(str, inside)
         else:
-            yield path, kept.read_document(Path(path))
+            found.append(path)
+    return found
+
+
+def _documents(paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    for path in expand_reports(paths):
+        where, octets = _content(path)
+        yield from ((where, document) for document in parts(octets, where))
+
+
+def _content(path: str) -> tuple[str, bytes]:
+    """Give the octets of a file, with its name."""
+    if path == "-":
+        return _STDIN, _standard_input()
+    if remote.is_url(path):
+        octets, where = remote.read(path, SIZE_LIMIT), remote.shown(path)
+        if len(octets) > SIZE_LIMIT:
+            raise InputError(f"longer than the limit of {SIZE_LIMIT} octets", where, _DO)
+        return where, octets
+    return path, kept.read_document(Path(path))
 
 
 def _standard_input() -> bytes:
@@ -153,8 +169,8 @@ def _standard_input() -> bytes:
     return octets
 
 
-def _parts(octets: bytes, where: str) -> list[bytes]:
-    """Give the documents: one that may span lines, or one a line."""
+def parts(octets: bytes, where: str) -> list[bytes]:
+    """Give the documents: one that may span lines, or one a line. Raises InputError where there is none."""
     lines = [line for line in octets.splitlines() if line.strip()]
     if not lines:
         raise InputError("there is no document in it", where, _DO)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from analyzer.errors import InputError, UsageError
+from nwscan.scale import remote
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +18,7 @@ STDIN_NAME: Final = "standard input"
 
 
 def open_inputs(paths: Sequence[str], stack: ExitStack) -> tuple[tuple[str, ...], list[int]]:
-    """Open files, the captures in folders (by name, not deeper) and ``-``; gives names and descriptors.
+    """Open files, URLs, the captures in folders (by name, not deeper) and ``-``; gives names and descriptors.
 
     Raises InputError for the first one that cannot be opened.
     """
@@ -28,7 +29,7 @@ def open_inputs(paths: Sequence[str], stack: ExitStack) -> tuple[tuple[str, ...]
             descriptor = _standard_input(twice=STDIN_NAME in names)
             name = STDIN_NAME
         else:
-            descriptor, name = _open_input(path), os.fsencode(path).decode(errors="backslashreplace")
+            descriptor, name = _open_input(path)
             stack.callback(os.close, descriptor)
         names.append(name)
         descriptors.append(descriptor)
@@ -43,9 +44,11 @@ def _standard_input(*, twice: bool) -> int:
     return sys.stdin.fileno()
 
 
-def _open_input(path: str) -> int:
+def _open_input(path: str) -> tuple[int, str]:
+    if remote.is_url(path):
+        return remote.fetch(path), remote.shown(path)
     try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC), os.fsencode(path).decode(errors="backslashreplace")
     except OSError as error:
         raise InputError(f"cannot open the capture: {error.strerror}", path, "name a pcap or pcapng file") from error
 
@@ -53,8 +56,10 @@ def _open_input(path: str) -> int:
 def expand(paths: Sequence[str]) -> list[str]:
     """Give the files that are meant: a folder stands for the captures in it. Raises InputError where it has none."""
     found: list[str] = []
-    for path in paths:
-        if path != "-" and Path(path).is_dir():
+    for path in map(remote.local, paths):
+        if remote.is_url(path):
+            found += remote.expand(path, (".pcap",))
+        elif path != "-" and Path(path).is_dir():
             inside = sorted(str(file) for file in Path(path).iterdir() if file.is_file() and ".pcap" in file.name)
             if not inside:
                 raise InputError(

@@ -10,7 +10,7 @@ from analyzer.errors import UsageError
 from analyzer.model.addresses import format_mac
 from analyzer.report.store import from_document
 from nwscan import kept
-from nwscan.api.inputs import open_inputs
+from nwscan.api.inputs import expand, open_inputs
 from nwscan.config import DEFAULT_SNAPLEN, KEEP_DAYS, Settings, default_duration_s
 from nwscan.worker import parent
 from nwscan.worker.messages import Analyze, Candidate, Candidates, Measured, Progress
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 
 _CANDIDATES_SHOWN: Final = 10
+_OPEN_AT_ONCE: Final = 256
+"""Files that are open at a time; a process may usually have 1,024."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,15 +123,26 @@ def analyze(
     candidates where nobody knows whose traffic it is, InputError where a file is no capture of Ethernet frames.
     """
     watcher = watcher or Unwatched()
+    files = expand(paths)
+    parts = [files[at : at + _OPEN_AT_ONCE] for at in range(0, len(files), _OPEN_AT_ONCE)]
+    report = _analyze(parts[0], identity, captured_on, guess=guess, watcher=watcher)
+    for part in parts[1:]:
+        report = report.merge(_analyze(part, identity, captured_on, guess=guess, watcher=watcher))
+    return report
+
+
+def _analyze(
+    files: Sequence[str], identity: GuestIdentity | None, captured_on: str | None, *, guess: bool, watcher: Watcher
+) -> Report:
     with ExitStack() as stack:
-        names, descriptors = open_inputs(paths, stack)
+        names, descriptors = open_inputs(files, stack)
         request = Analyze(names, identity, captured_on)
         reply = parent.run(request, descriptors, on_handed_over=stack.close, on_progress=watcher.progress)
-        if isinstance(reply, Candidates):
-            chosen = guessed(reply.candidates) if guess else None
-            if chosen is None or "-" in paths:
-                raise unknown_guest(reply.candidates, ", ".join(names), guess=guess)
-            return analyze(paths, chosen, captured_on=captured_on, watcher=watcher)
+    if isinstance(reply, Candidates):
+        chosen = guessed(reply.candidates) if guess else None
+        if chosen is None or "-" in files:
+            raise unknown_guest(reply.candidates, ", ".join(names), guess=guess)
+        return _analyze(files, chosen, captured_on, guess=False, watcher=watcher)
     if not isinstance(reply, Measured):
         raise TypeError(reply)
     return from_document(reply.reports[0])

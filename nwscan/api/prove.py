@@ -176,7 +176,7 @@ def predicted_shares(guest: str, before: kept.KeptReport | None, settings: Setti
         return None
     try:
         choice = replaying.choose(None, guest=guest, settings=settings)
-        prediction = replaying.replay(str(before.frames_path), choice).prediction
+        prediction = replaying.replay([str(before.frames_path)], choice).prediction
     except NwscanError:  # no filter, one that is not complete, frames that are gone: then there is no prediction
         return None
     return [_dropped_share(row) for row in prediction.counts]

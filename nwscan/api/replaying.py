@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import reduce
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,22 +15,25 @@ from analyzer.errors import UsageError
 from analyzer.host.guests import LibvirtReader
 from analyzer.model.addresses import format_mac
 from analyzer.model.classes import FrameClass
+from analyzer.report.foreign_use import UsedMac
+from analyzer.report.store import encode
 from analyzer.report.store import from_document as report_from
 from analyzer.report.store import to_document as report_document
+from analyzer.report.talkers import Entry, Hitters
 from generator.evaluate.expression import Expression, expression_of
-from generator.evaluate.prediction import from_document as prediction_from
-from generator.evaluate.prediction import to_document as prediction_document
+from generator.evaluate.prediction_document import from_document as prediction_from
+from generator.evaluate.prediction_document import to_document as prediction_document
 from generator.evaluate.program import instantiate
 from generator.evaluate.tree_lint import lint_tree
 from generator.nwfilter.xml import write_filter
 from nwscan import kept
 from nwscan.api.filter_tree import filter_tree, require_complete
 from nwscan.api.filters import card_reference, card_variables, finding_document, resolved_card
-from nwscan.api.inputs import open_inputs
+from nwscan.api.inputs import expand, open_inputs
 from nwscan.api.measure import Unwatched, Watcher, guessed, unknown_guest
 from nwscan.config import Settings
 from nwscan.worker import parent
-from nwscan.worker.messages import Candidates, Predict, Predicted
+from nwscan.worker.messages import Candidates, DroppedTalker, Predict, Predicted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,7 +44,6 @@ if TYPE_CHECKING:
     from generator.evaluate.program import Program
     from generator.nwfilter.model import Finding
     from nwscan.api.filter_tree import FilterTree
-    from nwscan.worker.messages import DroppedTalker
 
 SCHEMA: Final = "nwscan.replay/1"
 _ANY_MAC: Final = "02:00:00:00:00:00"
@@ -126,7 +130,7 @@ def _stated(identity: GuestIdentity) -> dict[str, tuple[str, ...]]:
 
 
 def replay(
-    path: str,
+    paths: Sequence[str],
     choice: Choice,
     *,
     captured_on: str | None = None,
@@ -134,22 +138,46 @@ def replay(
     export: Path | None = None,
     watcher: Watcher | None = None,
 ) -> Replay:
-    """Say what a filter would have done to the frames of a file (``-``: standard input).
+    """Say what a filter would have done to the frames of files, one after the other (``-``: standard input).
 
-    ``export`` is where the dropped frames are written, as pcapng. Raises UsageError where the tree is not complete
-    or nobody knows whose traffic it is, InputError where the file is no capture or the kernel would refuse a rule.
+    ``export`` is where the dropped frames of one file are written, as pcapng. Raises UsageError where the tree is not
+    complete, nobody knows whose traffic it is or the files are of different guests, InputError where a file is no
+    capture or the kernel would refuse a rule.
     """
-    watcher = watcher or Unwatched()
-    tree, variables = choice.tree, choice.variables
+    check(choice)
+    files = expand(paths)
+    if export is not None and len(files) != 1:
+        what = f"{len(files)} captures, and the dropped frames of one are written at a time"
+        raise UsageError(what, ", ".join(paths), "name one of the files")
+    told = watcher or Unwatched()
+    found = (
+        predicted(file, choice, captured_on=captured_on, guess=guess, export=export, watcher=told) for file in files
+    )
+    return replayed(reduce(merge_predicted, found), choice, export)
+
+
+def check(choice: Choice) -> None:
+    """Raise UsageError where the filter's tree is not complete."""
     learnt = [address.value for address in choice.addresses]
-    require_complete(tree, {"MAC": (_ANY_MAC,), **variables}, learnt)
+    require_complete(choice.tree, {"MAC": (_ANY_MAC,), **choice.variables}, learnt)
+
+
+def predicted(
+    path: str,
+    choice: Choice,
+    *,
+    captured_on: str | None = None,
+    guess: bool = False,
+    export: Path | None = None,
+    watcher: Watcher | None = None,
+) -> Predicted:
+    """Have a worker try the filter on the frames of one file; raises as ``replay`` does."""
+    watcher, tree = watcher or Unwatched(), choice.tree
     order = [tree.root, *(each for name, each in tree.library.items() if name != tree.root.name)]
     texts = tuple(write_filter(each) for each in order)
     with ExitStack() as stack, ExitStack() as inputs:
         names, descriptors = open_inputs([path], inputs)
-        if len(names) != 1:
-            raise UsageError(f"{len(names)} captures, and one is replayed at a time", path, "name one of its files")
-        request = Predict(names[0], choice.identity, texts, dict(variables), captured_on, export is not None)
+        request = Predict(names[0], choice.identity, texts, dict(choice.variables), captured_on, export is not None)
         if export is not None:
             descriptors = [
                 *descriptors,
@@ -167,10 +195,46 @@ def replay(
                 reply = parent.run(request, handed, on_handed_over=again.close, on_progress=watcher.progress)
         if not isinstance(reply, Predicted):
             raise TypeError(reply)
-    return _replayed(reply, choice, export)
+    return reply
 
 
-def _replayed(reply: Predicted, choice: Choice, export: Path | None) -> Replay:
+def merge_predicted(one: Predicted, two: Predicted) -> Predicted:
+    """Give what the filter does to the frames of both. Raises UsageError where they are of different guests."""
+    documents = [prediction_from(msgspec.json.decode(each.document)) for each in (one, two)]
+    talkers = [_merged_talkers(kind, one, two) for kind in FrameClass]
+    used: dict[int, UsedMac] = {}
+    for each in (*one.used, *two.used):
+        known = used.get(each.mac, UsedMac(each.mac, 0, 0))
+        used[each.mac] = UsedMac(each.mac, known.answered + each.answered, known.forwarded + each.forwarded)
+    return Predicted(
+        msgspec.json.encode(prediction_document(documents[0].merge(documents[1]))),
+        encode(report_from(one.report).merge(report_from(two.report))),
+        tuple(sorted(chain(*talkers), key=lambda each: (-each.frames, each.src, each.dst, each.frame_class))),
+        one.talkers_error + two.talkers_error,
+        used=tuple(sorted(used.values(), key=lambda each: (-each.answered - each.forwarded, each.mac))),
+    )
+
+
+def _merged_talkers(kind: FrameClass, one: Predicted, two: Predicted) -> list[DroppedTalker]:
+    tables = [
+        Hitters(
+            tuple(
+                Entry(each.src, each.dst, each.frames, each.octets, 0, 0, each.error)
+                for each in reply.talkers
+                if each.frame_class == kind
+            ),
+            reply.talkers_error,
+        )
+        for reply in (one, two)
+    ]
+    return [
+        DroppedTalker(int(kind), each.first, each.second, each.frames, each.octets, each.error)
+        for each in tables[0].merge(tables[1]).entries
+    ]
+
+
+def replayed(reply: Predicted, choice: Choice, export: Path | None = None) -> Replay:
+    """Give the replay that a worker's reply tells of; ``export`` is the file that it wrote, if any."""
     tree, report = choice.tree, report_from(reply.report)
     variables = {"MAC": tuple(map(format_mac, report.identity.macs[:1])), **choice.variables}
     program = instantiate(tree.root, tree.library, variables)

@@ -10,7 +10,7 @@ import msgspec
 
 from analyzer.errors import HostError, NwscanError, UsageError
 from analyzer.host.guests import GuestCard, LibvirtReader
-from generator.evaluate.prediction import from_document
+from generator.evaluate.prediction_document import from_document
 from generator.nwfilter.xml import write_filter
 from generator.suggest.by_hand import by_hand
 from generator.suggest.profiles import card_identity, profile_filters

@@ -15,6 +15,7 @@ from nwscan.cli.options import (
     check_output,
     failing,
     identity_from,
+    on_cluster,
     output_format,
     settings_of,
     tell,
@@ -120,6 +121,7 @@ def capture(
 @click.option(
     "-o", "output", type=click.Path(path_type=Path), metavar="REPORT.json", help="Write the report to a file, too."
 )
+@on_cluster
 @failing
 @output_format("table", "json", "csv")
 @click.pass_context
@@ -132,10 +134,14 @@ def analyze(
     captured_on: str | None,
     guess: bool,
     output: Path | None,
+    scheduler: str | None,
     condition: Condition | None,
     shape: str,
 ) -> int:
-    """Classify the frames of captures: pcap and pcapng, also gz and zst, folders of them, or - for standard input."""
+    """Classify the frames of captures: pcap and pcapng, also gz and zst.
+
+    FILE is a file, a folder of captures, a URL (http://HOST/x.pcap, s3://BUCKET/*.pcap.gz), or - for standard input.
+    """
     from nwscan.api import fail_on, identify, measure
     from nwscan.render.progress import file_progress
 
@@ -144,7 +150,12 @@ def analyze(
         identity = identify.card_of(guest, settings_of(context), need_tap=False).identity
     _check_output(output, 1)
     with file_progress(", ".join(files)) as watcher:
-        report = measure.analyze(files, identity, captured_on=captured_on, guess=guess, watcher=watcher)
+        if scheduler is None:
+            report = measure.analyze(files, identity, captured_on=captured_on, guess=guess, watcher=watcher)
+        else:
+            from nwscan.api import fleet
+
+            report = fleet.analyze(files, scheduler, identity, captured_on=captured_on, guess=guess, watcher=watcher)
     _write(output, [report])
     show([report], shape, sources=files)
     return fail_on.exit_code(condition, [report])

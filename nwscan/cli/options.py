@@ -105,6 +105,15 @@ def output_format(*formats: str) -> Callable[[Command], Command]:
     return add
 
 
+def on_cluster(command: Command) -> Command:
+    """Add ``--scheduler tcp://HOST:PORT``; the command gets ``scheduler``."""
+    return click.option(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Work on a Dask cluster: tcp://HOST:PORT, tls://HOST:PORT, or local[:N] for N processes of this machine.",
+    )(command)
+
+
 def failing(command: Command) -> Command:
     """Add ``--fail-on 'foreign_share>5%'``; the command gets ``condition``."""
 

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import click
 
-from nwscan.cli.options import filter_places, identity_from, output_format, settings_of, whose
+from analyzer.errors import UsageError
+from nwscan.cli.options import filter_places, identity_from, on_cluster, output_format, settings_of, whose
 
 
 @click.command(
     epilog="Example: nwscan replay captures/before.pcapng --mac 52:54:00:00:00:01 "
     "--filter filters/nwscan-00000001-0.xml"
 )
-@click.argument("file", metavar="FILE")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option(
     "--filter", "named", metavar="XML_OR_NAME", help="A file, ./FOLDER/ of one tree, or a name [what --guest has now]."
 )
@@ -31,11 +32,12 @@ from nwscan.cli.options import filter_places, identity_from, output_format, sett
     help="Write the frames that the filter drops.",
 )
 @click.option("--commands", "show_commands", is_flag=True, help="Also show the commands that the filter becomes.")
+@on_cluster
 @output_format("table", "json")
 @click.pass_context
 def replay(
     context: click.Context,
-    file: str,
+    files: tuple[str, ...],
     named: str | None,
     guest: str | None,
     parameters: tuple[str, ...],
@@ -46,9 +48,12 @@ def replay(
     guess: bool,
     export: Path | None,
     show_commands: bool,
+    scheduler: str | None,
     shape: str,
 ) -> None:
     """Say what any nwfilter would have done to the frames of FILE: to the guest's own traffic first. Changes nothing.
+
+    FILE is as for analyze; of several, all of one guest, the sums are told.
 
     A name without a slash and without .xml is a filter of the host (or of --library). Filters that it refers to are
     looked for beside it, in --library, then on the host; with --library, no libvirt is needed.
@@ -65,8 +70,17 @@ def replay(
         library=library,
         settings=settings_of(context),
     )
-    with file_progress(file) as watcher:
-        found = replaying.replay(file, choice, captured_on=captured_on, guess=guess, export=export, watcher=watcher)
+    if scheduler is not None and export is not None:
+        raise UsageError("a cluster writes no frames", "--export-dropped", "leave --scheduler out for one file")
+    with file_progress(", ".join(files)) as watcher:
+        if scheduler is None:
+            found = replaying.replay(
+                files, choice, captured_on=captured_on, guess=guess, export=export, watcher=watcher
+            )
+        else:
+            from nwscan.api import fleet
+
+            found = fleet.replay(files, scheduler, choice, captured_on=captured_on, guess=guess, watcher=watcher)
     if shape == "json":
         import json
 

@@ -10,7 +10,7 @@ import click
 
 from analyzer.errors import UsageError
 from nwscan.cli.measure import show
-from nwscan.cli.options import DAYS, check_output, failing, output_format, settings_of
+from nwscan.cli.options import DAYS, check_output, failing, on_cluster, output_format, settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,6 +52,7 @@ CLASSES: Final = (
     help="Write the tables into a dataset, partitioned by host, guest and date.",
 )
 @click.option("--host", metavar="NAME", help="Where the reports were measured, for --parquet [this host].")
+@on_cluster
 @failing
 @output_format("table", "json", "csv")
 @click.option("--csv", "shape", flag_value="csv", help="Short for --format csv.")
@@ -61,18 +62,26 @@ def report(
     html: Path | None,
     parquet: Path | None,
     host: str | None,
+    scheduler: str | None,
     condition: Condition | None,
     shape: str,
 ) -> int:
     """Show reports again: those of one card as one, those of several cards one after the other.
 
-    REPORT is a file that -o or --json wrote, a folder of kept ones (nwscan's own: /var/lib/nwscan/reports), or - for
-    standard input.
+    REPORT is a file that -o or --json wrote, a folder of kept ones (nwscan's own: /var/lib/nwscan/reports), a URL, or -
+    for standard input.
     """
     from nwscan.api import fail_on
     from nwscan.api.documents import Documents, by_card, read_documents, read_reports
 
     check_output(html)
+    if scheduler is not None:
+        if (export, html, parquet) != (None, None, None):
+            what = "--export, --html and --parquet need the single reports, and a cluster gives the merged ones"
+            raise UsageError(what, "--scheduler", "merge with --json first, or leave --scheduler out")
+        cards = _merged_on_cluster(reports, scheduler)
+        _show(cards, shape, reports)
+        return fail_on.exit_code(condition, cards)
     found = Documents(read_reports(reports)) if html is None else read_documents(reports)
     cards = by_card([one.report for one in found.reports])
     if export is not None:
@@ -84,6 +93,14 @@ def report(
     if shape != "table" or (export, html, parquet) == (None, None, None):
         _show(cards, shape, reports)
     return fail_on.exit_code(condition, cards)
+
+
+def _merged_on_cluster(reports: Sequence[str], scheduler: str) -> tuple[Report, ...]:
+    from nwscan.api import fleet
+    from nwscan.render.progress import file_progress
+
+    with file_progress(", ".join(reports)) as watcher:
+        return fleet.report(reports, scheduler, watcher=watcher)
 
 
 def _show(cards: Sequence[Report], shape: str, sources: Sequence[str]) -> None:

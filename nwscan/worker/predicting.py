@@ -13,7 +13,8 @@ from analyzer.report.foreign_use import ForeignUse
 from analyzer.report.store import encode
 from analyzer.report.talkers import HitterTable
 from generator.evaluate.fields import Verdict
-from generator.evaluate.prediction import PredictionBuilder, to_document
+from generator.evaluate.prediction import PredictionBuilder
+from generator.evaluate.prediction_document import to_document
 from generator.evaluate.program import instantiate
 from generator.nwfilter.xml import read_filter
 from nwscan.worker.exporting import FrameExport

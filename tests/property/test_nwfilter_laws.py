@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import reduce
 from random import Random
 
 import numpy as np
@@ -14,7 +15,8 @@ from analyzer.errors import InputError, UsageError
 from analyzer.model.classes import CLASS_COUNT
 from generator.evaluate.fields import Reason, Verdict
 from generator.evaluate.matcher import Matcher
-from generator.evaluate.prediction import PredictionBuilder, from_document, to_document
+from generator.evaluate.prediction import Prediction, PredictionBuilder
+from generator.evaluate.prediction_document import from_document, to_document
 from generator.evaluate.program import Program, instantiate
 from generator.nwfilter.model import Filter, FilterRef
 from generator.nwfilter.normalise import normalise
@@ -154,16 +156,21 @@ def test_cutting_frames_makes_verdicts_unknown_but_never_other(
 
 @given(trees(ALL), st.lists(st.integers(0, 2**32), min_size=1, max_size=3))
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
-def test_a_prediction_adds_up_and_survives_its_document(
+def test_a_prediction_adds_up_merges_and_survives_its_document(
     tree: tuple[Filter, dict[str, Filter]], seeds: list[int]
 ) -> None:
     builder = PredictionBuilder(program_of(tree)) if matcher_of(program_of(tree)) else None
     assert builder is not None
+    parts = []
     for seed in seeds:
         batch, _ = batch_of(seed)
         classes = np.random.default_rng(seed).integers(0, CLASS_COUNT, len(batch)).astype(np.uint8)
         builder.add(batch, classes)
+        alone = PredictionBuilder(builder.program)
+        alone.add(batch, classes)
+        parts.append(alone.finish())
     done = builder.finish()
+    assert reduce(Prediction.merge, parts) == done
     assert done.frames == 40 * len(seeds)
     decided = sum(each.frames for rule in done.rules for each in rule.decided) + sum(each.frames for each in done.end)
     assert decided == done.frames

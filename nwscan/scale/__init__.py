@@ -1,0 +1,1 @@
+"""Work over many captures and reports: inputs by URL (fsspec), and many machines (Dask)."""
