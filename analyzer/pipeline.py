@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from analyzer.classify.classifier import Classifier
 from analyzer.classify.decode import decode
 from analyzer.report.report import ReportBuilder
+from analyzer.two_threads import TwoThreads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from analyzer.model.identity import GuestIdentity
     from analyzer.model.window import CaptureWindow
     from analyzer.report.report import FramesFile, Report
+    from analyzer.two_threads import Helper
 
 
 class Consumer(Protocol):
@@ -50,14 +52,20 @@ class Measurement:
 
     def add(self, raw: RawFrames) -> None:
         """Decode, classify and count one batch, and hand it to the consumers."""
-        if len(raw) == 0:
-            return
+        if len(raw):
+            self.count(*self.classify(raw))
+
+    def classify(self, raw: RawFrames) -> tuple[FrameBatch, U8]:
+        """Decode and classify one batch; changes nothing here, so that several threads may do it at once."""
         batch = decode(raw)
-        classes = self._classifier.classify(batch)
+        return batch, self._classifier.classify(batch)
+
+    def count(self, batch: FrameBatch, classes: U8) -> None:
+        """Count one batch with its classes, and hand it to the consumers."""
         self._builder.add(batch, classes)
         for consumer in self._consumers:
             consumer.add(batch, classes)
-        self.frames += len(raw)
+        self.frames += len(batch)
         self.octets += int(batch.octets.sum())
 
     def class_frames(self) -> tuple[int, ...]:
@@ -74,8 +82,15 @@ class Measurement:
         return self._builder.finish(windows, frames_file=frames_file, notes=notes)
 
 
-def drain(source: FrameSource, measurement: Measurement) -> Iterator[int]:
-    """Measure ``source`` to its end; yields the frames seen so far after each batch, for progress and for stopping."""
+def drain(source: FrameSource, measurement: Measurement, helper: Helper | None = None) -> Iterator[int]:
+    """Measure ``source`` to its end; yields the frames seen so far after each batch, for progress and for stopping.
+
+    With a ``helper`` two threads share the work, and a batch of ``source`` must hold until two more are asked for; the
+    result is the same.
+    """
+    if helper is not None:
+        yield from TwoThreads(source, measurement).drain(helper)
+        return
     for raw in source.batches():
         measurement.add(raw)
         yield measurement.frames

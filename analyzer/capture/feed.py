@@ -22,8 +22,8 @@ from analyzer.errors import InputError
 if TYPE_CHECKING:
     from analyzer.model.frames import U8
 
-WINDOW_OCTETS: Final = 1 << 19
-"""What is read from a stream at once: a few thousand frames, and small enough to stay in the cache."""
+WINDOW_OCTETS: Final = 1 << 20
+"""What is read from a stream at once: some ten thousand small frames, and half of what a core's own cache holds."""
 
 MAX_WINDOW_OCTETS: Final = 1 << 25
 """How far the window over a stream may grow for one block; more is asked for by corrupt or hostile files only."""
@@ -54,13 +54,15 @@ class Feed:
 
     ``base`` is the offset of ``data[0]`` in the (unpacked) input; ``failure`` says why the input ended early.
     ``octets_read`` of ``octets_total`` (None where there is no telling) octets of the input, as it lies on disk, were
-    read. The window grows for a large block, up to MAX_WINDOW_OCTETS.
+    read. The window grows for a large block, up to MAX_WINDOW_OCTETS. Where it is filled again, what was read before
+    stays as it is until it is filled ``windows`` times.
     """
 
-    def __init__(self, octets: Octets, owner: Closable) -> None:
+    def __init__(self, octets: Octets, owner: Closable, windows: int = 1) -> None:
         self._octets = octets
         self._owner = owner
         self._buffer = bytearray(WINDOW_OCTETS)
+        self._others = [bytearray(WINDOW_OCTETS) for _ in range(windows - 1)]
         self.data = _readonly(self._buffer)
         self.at = 0
         self.stop = 0
@@ -83,6 +85,8 @@ class Feed:
         self._make_room(octets)
         while self.stop - self.at < octets and not self._ended:
             self._read()
+        while self.octets_total is not None and self.stop < len(self._buffer) and not self._ended:
+            self._read()  # what is packed comes in small parts
         return self.stop - self.at >= octets
 
     def skip(self, octets: int) -> bool:
@@ -99,20 +103,24 @@ class Feed:
         """Let go of the window and of the file."""
         self.data = np.empty(0, np.uint8)
         self._buffer = bytearray()
+        self._others = []
         self.at = self.stop = 0
         self._ended = True
         self._owner.close()
 
     def _make_room(self, octets: int) -> None:
         unread = self.stop - self.at
-        if octets > len(self._buffer):
-            grown = bytearray(min(1 << octets.bit_length(), MAX_WINDOW_OCTETS))
-            grown[:unread] = memoryview(self._buffer)[self.at : self.stop]
-            self._buffer = grown
-            self.data = _readonly(grown)
-        elif self.at:
-            with memoryview(self._buffer) as view:
-                view[:unread] = view[self.at : self.stop]
+        before = self._buffer
+        self._others.append(before)
+        target = self._others.pop(0)
+        if octets > len(target):
+            target = bytearray(min(1 << octets.bit_length(), MAX_WINDOW_OCTETS))
+        if target is not before or self.at:
+            with memoryview(before) as source, memoryview(target) as room:
+                room[:unread] = source[self.at : self.stop]
+        if target is not before:
+            self._buffer = target
+            self.data = _readonly(target)
         self.base += self.at
         self.at = 0
         self.stop = unread

@@ -7,6 +7,7 @@ Source: draft-ietf-opsawg-pcap; where it is silent, libpcap's sf-pcap.c.
 
 from __future__ import annotations
 
+import itertools
 import struct
 from typing import TYPE_CHECKING, Final
 
@@ -52,7 +53,7 @@ class PcapReader:
     identity: GuestIdentity | None = None
     has_direction = False
 
-    def __init__(self, feed: Feed, name: str) -> None:
+    def __init__(self, feed: Feed, name: str, in_flight: int = 1) -> None:
         if not feed.require(_HEADER_OCTETS):
             raise InputError(
                 f"a pcap file of {feed.stop - feed.at} octets, its header alone has {_HEADER_OCTETS}",
@@ -61,6 +62,7 @@ class PcapReader:
             )
         self.name = name
         self._feed = feed
+        self._in_flight = in_flight
         header = bytes(feed.data[feed.at : feed.at + _HEADER_OCTETS])
         self._order = "<" if struct.unpack("<I", header[:4])[0] in _MAGICS else ">"
         magic, major, minor, _, _, snaplen, linkword = struct.unpack(self._order + "IHHiIII", header)
@@ -76,8 +78,12 @@ class PcapReader:
         feed.at += _HEADER_OCTETS
 
     def batches(self) -> Iterator[RawFrames]:
-        """Yield the frames in batches of up to BATCH_FRAMES, each valid until the next is asked for."""
-        columns = Columns(has_directions=False, has_interfaces=False, has_tags=False, has_gso=False)
+        """Yield the frames in batches of up to BATCH_FRAMES, each valid until ``in_flight`` more are asked for."""
+        rooms = itertools.cycle(
+            Columns(has_directions=False, has_interfaces=False, has_tags=False, has_gso=False)
+            for _ in range(self._in_flight)
+        )
+        columns = next(rooms)
         state: I64 = np.zeros(2, np.int64)
         feed = self._feed
         while feed.require(1):
@@ -86,6 +92,7 @@ class PcapReader:
             if n:
                 self._span.add(columns.ts_ns[:n], n)
                 yield columns.batch(feed.data, n, self.interfaces)
+                columns = next(rooms)
             elif state[1] == pcap_walk.BOGUS or not self._complete_record(state):
                 break
         self._finish(int(state[1]))

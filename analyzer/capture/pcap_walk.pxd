@@ -16,4 +16,4 @@ cpdef Py_ssize_t walk(
 ) noexcept
 
 @cython.locals(a=u32, b=u32, c=u32, d=u32, value=u32)
-cdef u32 octets32(const u8[::1] data, Py_ssize_t at, bint big_endian) noexcept
+cdef u32 octets32(const u8[::1] data, Py_ssize_t at, bint big_endian) noexcept nogil

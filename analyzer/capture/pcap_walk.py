@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import cython
+
 if TYPE_CHECKING:
     from analyzer.model.columns import Column
 
@@ -50,32 +52,33 @@ def walk(  # noqa: PLR0917 - the columns of a batch, passed to compiled code by 
     """
     n = 0
     status = 0
-    while n < capacity:
-        if stop - at < header_octets:
-            if at < stop:
+    with cython.nogil:
+        while n < capacity:
+            if stop - at < header_octets:
+                if at < stop:
+                    status = _CUT
+                break
+            seconds = octets32(data, at, big_endian)
+            fraction = octets32(data, at + 4, big_endian)
+            kept = octets32(data, at + 8, big_endian)
+            length = octets32(data, at + 12, big_endian)
+            if length_order == 1 or (length_order == 2 and kept > length):  # noqa: PLR2004 - 2: whichever makes sense
+                kept, length = length, kept
+            if kept > _MAX_CAPTURED:
+                status = _BOGUS
+                break
+            if kept > stop - at - header_octets:
                 status = _CUT
-            break
-        seconds = octets32(data, at, big_endian)
-        fraction = octets32(data, at + 4, big_endian)
-        kept = octets32(data, at + 8, big_endian)
-        length = octets32(data, at + 12, big_endian)
-        if length_order == 1 or (length_order == 2 and kept > length):  # noqa: PLR2004 - 2: whichever makes sense
-            kept, length = length, kept
-        if kept > _MAX_CAPTURED:
-            status = _BOGUS
-            break
-        if kept > stop - at - header_octets:
-            status = _CUT
-            break
-        offsets[n] = at + header_octets
-        ts_ns[n] = seconds * 1_000_000_000 + fraction * nanoseconds
-        at += header_octets + kept
-        if fcs_octets:
-            length = length - fcs_octets if length > fcs_octets else 0
-            kept = min(kept, length)
-        captured[n] = kept
-        original[n] = length
-        n += 1
+                break
+            offsets[n] = at + header_octets
+            ts_ns[n] = seconds * 1_000_000_000 + fraction * nanoseconds
+            at += header_octets + kept
+            if fcs_octets:
+                length = length - fcs_octets if length > fcs_octets else 0
+                kept = min(kept, length)
+            captured[n] = kept
+            original[n] = length
+            n += 1
     state[0] = at
     state[1] = status
     return n

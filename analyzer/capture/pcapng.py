@@ -6,6 +6,7 @@ paths, decoding frames. Called by source.open_capture. Source: draft-ietf-opsawg
 
 from __future__ import annotations
 
+import itertools
 import struct
 from typing import TYPE_CHECKING, Final
 
@@ -81,11 +82,12 @@ class PcapngReader:
     that of the frame before them; before any frame with a time, 0. Raises InputError where the first header is no good.
     """
 
-    def __init__(self, feed: Feed, name: str) -> None:
+    def __init__(self, feed: Feed, name: str, in_flight: int = 1) -> None:
         self.name = name
         self.identity: GuestIdentity | None = None
         self.has_direction = False
         self._feed = feed
+        self._in_flight = in_flight
         self._order = "<"
         self._ours = False
         self._table = _Table()
@@ -122,8 +124,12 @@ class PcapngReader:
         return self._feed.octets_total
 
     def batches(self) -> Iterator[RawFrames]:
-        """Yield the frames in batches of up to BATCH_FRAMES, each valid until the next is asked for."""
-        columns = Columns(has_directions=True, has_interfaces=True, has_tags=False, has_gso=True)
+        """Yield the frames in batches of up to BATCH_FRAMES, each valid until ``in_flight`` more are asked for."""
+        rooms = itertools.cycle(
+            Columns(has_directions=True, has_interfaces=True, has_tags=False, has_gso=True)
+            for _ in range(self._in_flight)
+        )
+        columns = next(rooms)
         ticks: U64 = np.zeros(BATCH_FRAMES, np.uint64)
         timed: U8 = np.zeros(BATCH_FRAMES, np.uint8)
         state: I64 = np.zeros(pcapng_walk.STATE_LENGTH, np.int64)
@@ -137,6 +143,7 @@ class PcapngReader:
             n = int(state[pcapng_walk.FRAMES])
             if n:  # before going on, which may move the window that the frames lie in
                 yield self._batch(columns, ticks[:n], timed[:n], state)
+                columns = next(rooms)
             needed = int(state[pcapng_walk.NEEDED])
             state[:] = 0
             problem = problem or self._go_on(status, needed)

@@ -25,16 +25,16 @@ cpdef u32 walk(
 ) noexcept
 
 @cython.locals(least=i64, length=i64)
-cdef u32 check_block(const u8[::1] data, i64 at, i64 stop, bint big_endian, u32 kind, i64 stated) noexcept
+cdef u32 check_block(const u8[::1] data, i64 at, i64 stop, bint big_endian, u32 kind, i64 stated) noexcept nogil
 
 @cython.locals(found=u64, code=u32, length=i64, flags=u32)
-cdef u64 read_options(const u8[::1] data, i64 at, i64 end, bint big_endian, bint ours) noexcept
-cdef u64 wide(u64 value) noexcept
+cdef u64 read_options(const u8[::1] data, i64 at, i64 end, bint big_endian, bint ours) noexcept nogil
+cdef u64 wide(u64 value) noexcept nogil
 
 @cython.locals(value=u32, digit=u32)
-cdef u32 read_gso_size(const u8[::1] data, i64 at, i64 end) noexcept
+cdef u32 read_gso_size(const u8[::1] data, i64 at, i64 end) noexcept nogil
 @cython.locals(a=u32, b=u32, c=u32, d=u32, value=u32)
-cdef u32 octets32(const u8[::1] data, i64 at, bint big_endian) noexcept
+cdef u32 octets32(const u8[::1] data, i64 at, bint big_endian) noexcept nogil
 @cython.locals(a=u32, b=u32)
-cdef u32 octets16(const u8[::1] data, i64 at, bint big_endian) noexcept
-cdef u64 join32(u64 high, u64 low) noexcept
+cdef u32 octets16(const u8[::1] data, i64 at, bint big_endian) noexcept nogil
+cdef u64 join32(u64 high, u64 low) noexcept nogil

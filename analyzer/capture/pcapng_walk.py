@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import cython
+
 if TYPE_CHECKING:
     from analyzer.model.columns import Column
 
@@ -94,65 +96,66 @@ def walk(  # noqa: C901, PLR0912, PLR0915, PLR0917 - one loop: a call costs more
     """
     n = state[1]
     status = 0
-    while n < capacity:
-        if stop - at < _MIN_BLOCK:
-            if at < stop:
-                status = _MORE
-                state[2] = _MIN_BLOCK
-            break
-        kind = octets32(data, at, big_endian)
-        stated = octets32(data, at + 4, big_endian)
-        length = (stated + 3) // 4 * 4  # some writers leave the padding out of the length
-        status = check_block(data, at, stop, big_endian, kind, stated)
-        if status:
-            state[2] = length
-            break
-        end = at + length - _TRAILER
-        if kind in (_EPB, _PB):
-            which = octets32(data, at + 8, big_endian) if kind == _EPB else octets16(data, at + 8, big_endian)
-            first = at + _EPB_HEADER
-            kept = octets32(data, at + 20, big_endian)
-            size = octets32(data, at + 24, big_endian)
-            ticks[n] = join32(octets32(data, at + 12, big_endian), octets32(data, at + 16, big_endian))
-            timed[n] = 1
-        elif kind == _SPB:
-            which = 0
-            first = at + _SPB_HEADER
-            size = octets32(data, at + 8, big_endian)
-            kept = min(size, end - first)
-            if count and snaplens[0]:
-                kept = min(kept, snaplens[0])
-            ticks[n] = 0
-            timed[n] = 0
-        else:
+    with cython.nogil:
+        while n < capacity:
+            if stop - at < _MIN_BLOCK:
+                if at < stop:
+                    status = _MORE
+                    state[2] = _MIN_BLOCK
+                break
+            kind = octets32(data, at, big_endian)
+            stated = octets32(data, at + 4, big_endian)
+            length = (stated + 3) // 4 * 4  # some writers leave the padding out of the length
+            status = check_block(data, at, stop, big_endian, kind, stated)
+            if status:
+                state[2] = length
+                break
+            end = at + length - _TRAILER
+            if kind in (_EPB, _PB):
+                which = octets32(data, at + 8, big_endian) if kind == _EPB else octets16(data, at + 8, big_endian)
+                first = at + _EPB_HEADER
+                kept = octets32(data, at + 20, big_endian)
+                size = octets32(data, at + 24, big_endian)
+                ticks[n] = join32(octets32(data, at + 12, big_endian), octets32(data, at + 16, big_endian))
+                timed[n] = 1
+            elif kind == _SPB:
+                which = 0
+                first = at + _SPB_HEADER
+                size = octets32(data, at + 8, big_endian)
+                kept = min(size, end - first)
+                if count and snaplens[0]:
+                    kept = min(kept, snaplens[0])
+                ticks[n] = 0
+                timed[n] = 0
+            else:
+                at += length
+                continue
+            if which >= count:
+                status = _BAD_INTERFACE
+                break
+            if kept > end - first or kept > _MAX_CAPTURED:
+                status = _BAD_CAPTURED
+                break
+            direction[n] = 0
+            gso_size[n] = 0
+            fcs = fcs_octets[which]
+            options = first + (kept + 3) // 4 * 4
+            if kind != _SPB and options < end:
+                found = read_options(data, options, end, big_endian, ours)
+                direction[n] = found & 3
+                gso_size[n] = found >> 8 & 0xFFFF
+                state[3] += found >> 32
+                if found & 0x3C:
+                    fcs = found >> 2 & 0xF
+            if fcs:
+                size = size - fcs if size > fcs else 0
+                kept = min(kept, size)
+            offsets[n] = first
+            captured[n] = kept
+            original[n] = size
+            interface[n] = numbers[which]
             at += length
-            continue
-        if which >= count:
-            status = _BAD_INTERFACE
-            break
-        if kept > end - first or kept > _MAX_CAPTURED:
-            status = _BAD_CAPTURED
-            break
-        direction[n] = 0
-        gso_size[n] = 0
-        fcs = fcs_octets[which]
-        options = first + (kept + 3) // 4 * 4
-        if kind != _SPB and options < end:
-            found = read_options(data, options, end, big_endian, ours)
-            direction[n] = found & 3
-            gso_size[n] = found >> 8 & 0xFFFF
-            state[3] += found >> 32
-            if found & 0x3C:
-                fcs = found >> 2 & 0xF
-        if fcs:
-            size = size - fcs if size > fcs else 0
-            kept = min(kept, size)
-        offsets[n] = first
-        captured[n] = kept
-        original[n] = size
-        interface[n] = numbers[which]
-        at += length
-        n += 1
+            n += 1
     state[0] = at
     state[1] = n
     return status

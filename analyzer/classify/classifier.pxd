@@ -15,4 +15,4 @@ cpdef void classify_rows(
 ) noexcept
 
 @cython.locals(low=Py_ssize_t, high=Py_ssize_t, middle=Py_ssize_t)
-cdef bint holds(const u64[::1] macs, u64 mac) noexcept
+cdef bint holds(const u64[::1] macs, u64 mac) noexcept nogil

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import cython
 import numpy as np
 
 from analyzer.errors import UsageError
@@ -84,15 +85,16 @@ def classify_rows(
     classes: Column,
 ) -> None:
     """Fill ``classes`` in the order of table.py; ``macs`` is sorted, each once."""
-    for i in range(classes.shape[0]):
-        if flags[i] & _NO_ADDRESSES:
-            classes[i] = _UNCLASSIFIED
-        elif direction[i] == from_guest or (direction[i] != to_guest and holds(macs, src[i])):
-            classes[i] = _FROM_GUEST
-        elif dst[i] & _GROUP_BIT:
-            classes[i] = _BROADCAST if dst[i] == _BROADCAST_MAC else _MULTICAST
-        else:
-            classes[i] = _UNICAST_TO_GUEST if holds(macs, dst[i]) else _FOREIGN_UNICAST
+    with cython.nogil:
+        for i in range(classes.shape[0]):
+            if flags[i] & _NO_ADDRESSES:
+                classes[i] = _UNCLASSIFIED
+            elif direction[i] == from_guest or (direction[i] != to_guest and holds(macs, src[i])):
+                classes[i] = _FROM_GUEST
+            elif dst[i] & _GROUP_BIT:
+                classes[i] = _BROADCAST if dst[i] == _BROADCAST_MAC else _MULTICAST
+            else:
+                classes[i] = _UNICAST_TO_GUEST if holds(macs, dst[i]) else _FOREIGN_UNICAST
 
 
 def holds(macs: Column, mac: int) -> bool:

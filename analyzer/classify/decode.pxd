@@ -29,12 +29,12 @@ cpdef void decode_segments(
     const u16[::1] gso_size, const u16[::1] ethertype, const int[::1] network, u16[::1] segments,
 ) noexcept
 
-cdef Py_ssize_t frame_end(Py_ssize_t start, Py_ssize_t captured, Py_ssize_t size) noexcept
-cdef u32 be16(const u8[::1] data, Py_ssize_t at) noexcept
+cdef Py_ssize_t frame_end(Py_ssize_t start, Py_ssize_t captured, Py_ssize_t size) noexcept nogil
+cdef u32 be16(const u8[::1] data, Py_ssize_t at) noexcept nogil
 @cython.locals(high=u64, middle=u64)
-cdef u64 be48(const u8[::1] data, Py_ssize_t at) noexcept
-cdef Py_ssize_t behind_tags(const u8[::1] data, Py_ssize_t at, Py_ssize_t end) noexcept
-cdef bint is_tpid(u32 value) noexcept
-cdef bint is_snap(const u8[::1] data, Py_ssize_t at, Py_ssize_t end) noexcept
+cdef u64 be48(const u8[::1] data, Py_ssize_t at) noexcept nogil
+cdef Py_ssize_t behind_tags(const u8[::1] data, Py_ssize_t at, Py_ssize_t end) noexcept nogil
+cdef bint is_tpid(u32 value) noexcept nogil
+cdef bint is_snap(const u8[::1] data, Py_ssize_t at, Py_ssize_t end) noexcept nogil
 @cython.locals(protocol=u32)
-cdef Py_ssize_t behind_transport(const u8[::1] data, Py_ssize_t at, Py_ssize_t end, u32 ethertype) noexcept
+cdef Py_ssize_t behind_transport(const u8[::1] data, Py_ssize_t at, Py_ssize_t end, u32 ethertype) noexcept nogil

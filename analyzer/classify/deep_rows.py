@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import cython
+
 from analyzer.classify.looks import Look
 from analyzer.model.addresses import GROUP_BIT
 from analyzer.model.classes import FrameClass
@@ -50,7 +52,8 @@ _DEEP = DEEP
 _EARLY = EARLY
 
 
-def choose_rows(  # noqa: PLR0917 - one parameter a column
+def choose_rows(  # noqa: PLR0917 - one loop; one parameter a column
+    rows: Column,
     classes: Column,
     ethertype: Column,
     dst: Column,
@@ -73,6 +76,8 @@ def choose_rows(  # noqa: PLR0917 - one parameter a column
 ) -> None:
     """Fill ``deep`` and ``early`` with rows, ``state`` with how many; count VLANs and own unicast by address.
 
+    ``rows`` are all rows, best class by class (tables.order_by_class), and the order in which they are gone through.
+
     Deep are broadcast ARP and IPv4; multicast that may be a general membership query; DHCP to the guest; of what the
     guest sends ARP, DHCP, multicast IP, and IPv6 that may be ICMPv6. Early are the rows whose time is at most
     ``limits`` of their class. ``vlans`` is 4096 x (frames, octets) of what the guest sends, by the outermost tag.
@@ -82,35 +87,37 @@ def choose_rows(  # noqa: PLR0917 - one parameter a column
     """
     n_deep = 0
     n_early = 0
-    for i in range(classes.shape[0]):
-        kind = classes[i]
-        if ts_ns[i] <= limits[kind]:
-            early[n_early] = i
-            n_early += 1
-        if kind == _FOREIGN_UNICAST:
-            continue
-        if kind == _UNICAST_TO_GUEST:
-            if network[i] >= _HEADER_OCTETS and offsets[i] >= 0:
-                end = min(offsets[i] + captured[i], data.shape[0])
-                look = address_look(data, offsets[i] + network[i], end, ethertype[i], ipv4, ipv6)
-                counts[2 * look] += 1
-                counts[2 * look + 1] += octets[i]
-            is_deep = holds_dhcp(data, offsets[i], network[i], captured[i], ethertype[i])
-        elif kind == _FROM_GUEST:
-            if tags[i]:
-                vlans[2 * (vlan[i] & 0xFFF)] += 1
-                vlans[2 * (vlan[i] & 0xFFF) + 1] += octets[i]
-            at = offsets[i] + network[i] + _NEXT_HEADER
-            is_kept = network[i] >= _HEADER_OCTETS and network[i] + _NEXT_HEADER < captured[i] and offsets[i] >= 0
-            next_header = data[at] if is_kept and at < data.shape[0] else _NONE
-            is_deep = tells_of_guest(ethertype[i], dst[i], next_header) or holds_dhcp(
-                data, offsets[i], network[i], captured[i], ethertype[i]
-            )
-        else:
-            is_deep = needs_look(kind, ethertype[i], dst[i])
-        if is_deep:
-            deep[n_deep] = i
-            n_deep += 1
+    with cython.nogil:
+        for k in range(rows.shape[0]):
+            i = rows[k]
+            kind = classes[i]
+            if ts_ns[i] <= limits[kind]:
+                early[n_early] = i
+                n_early += 1
+            if kind == _FOREIGN_UNICAST:
+                continue
+            if kind == _UNICAST_TO_GUEST:
+                if network[i] >= _HEADER_OCTETS and offsets[i] >= 0:
+                    end = min(offsets[i] + captured[i], data.shape[0])
+                    look = address_look(data, offsets[i] + network[i], end, ethertype[i], ipv4, ipv6)
+                    counts[2 * look] += 1
+                    counts[2 * look + 1] += octets[i]
+                is_deep = holds_dhcp(data, offsets[i], network[i], captured[i], ethertype[i])
+            elif kind == _FROM_GUEST:
+                if tags[i]:
+                    vlans[2 * (vlan[i] & 0xFFF)] += 1
+                    vlans[2 * (vlan[i] & 0xFFF) + 1] += octets[i]
+                at = offsets[i] + network[i] + _NEXT_HEADER
+                is_kept = network[i] >= _HEADER_OCTETS and network[i] + _NEXT_HEADER < captured[i] and offsets[i] >= 0
+                next_header = data[at] if is_kept and at < data.shape[0] else _NONE
+                is_deep = tells_of_guest(ethertype[i], dst[i], next_header) or holds_dhcp(
+                    data, offsets[i], network[i], captured[i], ethertype[i]
+                )
+            else:
+                is_deep = needs_look(kind, ethertype[i], dst[i])
+            if is_deep:
+                deep[n_deep] = i
+                n_deep += 1
     state[_DEEP] = n_deep
     state[_EARLY] = n_early
 
@@ -121,7 +128,7 @@ def tells_of_guest(ethertype: int, dst: int, next_header: int) -> bool:
         return True
     if ethertype == _IPV6 and next_header in (_ICMPV6, _HOP_BY_HOP):
         return True
-    return bool(dst & _GROUP_BIT) and ethertype in (_IPV4, _IPV6)
+    return (dst & _GROUP_BIT) != 0 and ethertype in (_IPV4, _IPV6)
 
 
 def needs_look(kind: int, ethertype: int, dst: int) -> bool:

@@ -13,8 +13,8 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-BATCH_FRAMES: Final = 4096
-"""Frames a source puts into one batch at the most: the columns of that many fit a 1 MiB L2 cache."""
+BATCH_FRAMES: Final = 16_384
+"""Frames a source puts into one batch at the most: those that a window of a file holds, unless they are tiny."""
 
 LINKTYPE_ETHERNET: Final = 1
 """LINKTYPE_ETHERNET of the registry at tcpdump.org/linktypes.html."""

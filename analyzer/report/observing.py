@@ -20,6 +20,7 @@ from analyzer.model.classes import FrameClass
 from analyzer.model.columns import column
 from analyzer.model.frames import BATCH_FRAMES
 from analyzer.model.network import NetworkFlag, Service
+from analyzer.report.aside import FramesAside
 from analyzer.report.findings import Subclass
 from analyzer.report.observed import (
     ADDRESSES_KEPT,
@@ -87,6 +88,7 @@ class Observer:
         self._early: I64 = np.zeros(BATCH_FRAMES, np.int64)
         self._state: I64 = np.zeros(STATE_LENGTH, np.int64)
         self._asked = HitterTable(FrameClass.BROADCAST, "dst")
+        self._aside = FramesAside()
         self._samples = SampleKeeper()
         self._memberships: tuple[Membership, ...] = ()
         self._answers = {4: Answers(), 6: Answers()}
@@ -101,13 +103,17 @@ class Observer:
         limits, own = self._samples.limits, (self._vlans, counts, self._deep, self._early, self._state)
         return tuple(column(array) for array in (self._ipv4, self._ipv6, limits, *own))
 
-    def add(self, batch: FrameBatch, classes: U8) -> None:
-        """Look at those of n frames with their n classes that tell something."""
+    def add(self, batch: FrameBatch, classes: U8, order: I64) -> None:
+        """Look at those of n frames with their n classes that tell something; ``order`` are the rows, class by class.
+
+        Those that need a deeper look are set aside until they are worth one.
+        """
         if len(batch) > len(self._deep):
             self._deep, self._early = np.zeros((2, len(batch)), np.int64)
             self._own = self._columns()
         raw = batch.raw
         choose_rows(
+            column(order),
             column(classes),
             column(batch.ethertype),
             column(batch.dst),
@@ -124,7 +130,12 @@ class Observer:
         if self._state[EARLY]:
             self._samples.offer(batch, classes, self._early[: self._state[EARLY]])
         if self._state[DEEP]:
-            self._look(batch, classes, self._deep[: self._state[DEEP]])
+            for aside in self._aside.add(batch, classes, self._deep[: self._state[DEEP]]):
+                self._look(*aside)
+
+    def _look_at_rest(self) -> None:
+        for aside in self._aside.empty():
+            self._look(*aside)
 
     def _look(self, batch: FrameBatch, classes: U8, rows: I64) -> None:
         network = decode_network(batch, rows)
@@ -136,10 +147,10 @@ class Observer:
         is_request = looks == Look.ARP_REQUEST
         if is_request.any():
             self._asked.add_columns(
-                kinds[is_request],
-                (network.arp_tpa[is_request].astype(np.uint64),),
-                batch.octets[rows][is_request],
-                ts_ns[is_request],
+                np.flatnonzero(is_request),
+                (network.arp_tpa.astype(np.uint64),),
+                batch.octets[rows],
+                ts_ns,
             )
         is_sent: Mask = kinds == FrameClass.FROM_GUEST
         self._hear(batch, network, is_sent)
@@ -238,6 +249,7 @@ class Observer:
 
     def finish(self) -> Observed:
         """Give what was seen."""
+        self._look_at_rest()
         pairs = self._vlans.reshape(-1, 2)
         vlans = np.flatnonzero(pairs[:, 0])
         return Observed(
@@ -253,6 +265,7 @@ class Observer:
 
     def subclasses(self) -> tuple[Subclass, ...]:
         """Give the subclasses that single frames tell."""
+        self._look_at_rest()
         rows = [
             Subclass(*named, is_unrelated=False, frames=int(self._counts[look, 0]), octets=int(self._counts[look, 1]))
             for look, named in _COUNTED.items()

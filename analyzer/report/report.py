@@ -14,6 +14,7 @@ import numpy as np
 
 from analyzer.model.classes import CLASS_COUNT, TO_GUEST_CLASSES, DirectionSource, FrameClass
 from analyzer.model.columns import column
+from analyzer.model.frames import BATCH_FRAMES
 from analyzer.report import tables
 from analyzer.report.findings import Cause, Sample, Subclass, merge_causes, merge_samples, merge_subclasses
 from analyzer.report.identities import merge_identities
@@ -205,6 +206,9 @@ class ReportBuilder:
         self._ethertypes: I64 = np.zeros(2 * 65536, np.int64)
         self._vlans: I64 = np.zeros(2 * 4096, np.int64)
         self._state: I64 = np.zeros(tables.STATE_LENGTH, np.int64)
+        self._rows: I64 = np.zeros(BATCH_FRAMES, np.int64)
+        self._starts: I64 = np.zeros(CLASS_COUNT + 1, np.int64)
+        self._segments = 0
         self._bins: I64 = np.zeros(_BINS_AT_ONCE, np.int64)
         self._bin_counts: I64 = np.zeros(_BINS_AT_ONCE * COUNTS, np.int64)
         self._timeline = TimelineCounts()
@@ -220,12 +224,23 @@ class ReportBuilder:
 
     def add(self, batch: FrameBatch, classes: U8) -> None:
         """Count n frames with their n classes."""
+        if len(batch) > len(self._rows):
+            self._rows = np.zeros(len(batch), np.int64)
+        rows = self._rows[: len(batch)]
+        tables.order_by_class(column(classes), column(rows), column(self._starts))
+        starts = self._starts.tolist()
         at = 0
         while at < len(batch):
             at = self._tally(batch, classes, at)
-        for table in (self._talkers, self._groups, self._senders):
-            table.add(batch, classes)
-        self._observer.add(batch, classes)
+        self._tally_types(batch, rows, starts[FrameClass.FROM_GUEST])
+        self._segments += int(batch.segments.sum(dtype=np.int64))
+        for table, kind in (
+            (self._talkers, FrameClass.FOREIGN_UNICAST),
+            (self._groups, FrameClass.MULTICAST),
+            (self._senders, FrameClass.FROM_GUEST),
+        ):
+            table.add_rows(batch, rows[starts[kind] : starts[kind + 1]])
+        self._observer.add(batch, classes, rows)
 
     def finish(
         self,
@@ -239,7 +254,7 @@ class ReportBuilder:
             direction_source=self._direction_source,
             windows=windows_in_order(windows),
             class_counts=tuple((int(frames), int(octets)) for frames, octets in self.counts),
-            segments=int(self._state[1]),
+            segments=self._segments,
             talkers=self._talkers.finish(),
             groups=self._groups.finish(),
             senders=self._senders.finish(),
@@ -257,22 +272,29 @@ class ReportBuilder:
         rows = tables.tally(
             column(classes),
             column(batch.octets),
-            column(batch.segments),
-            column(batch.ethertype),
-            column(batch.tags),
-            column(batch.vlan),
             column(batch.raw.ts_ns),
             self._timeline.bin_ns,
-            column(self._totals),
-            column(self._ethertypes),
-            column(self._vlans),
             column(self._bins),
             column(self._bin_counts),
             at,
             column(self._state),
         )
-        self._timeline.add_rows(self._bins[:rows], self._bin_counts.reshape(-1, COUNTS)[:rows])
+        counts = self._bin_counts.reshape(-1, COUNTS)[:rows]
+        self._totals += counts.sum(axis=0)
+        self._timeline.add_rows(self._bins[:rows], counts)
         return int(self._state[0])
+
+    def _tally_types(self, batch: FrameBatch, rows: I64, stop: int) -> None:
+        tables.tally_types(
+            column(rows),
+            stop,
+            column(batch.octets),
+            column(batch.ethertype),
+            column(batch.tags),
+            column(batch.vlan),
+            column(self._ethertypes),
+            column(self._vlans),
+        )
 
 
 _BINS_AT_ONCE: Final = 256

@@ -7,26 +7,39 @@ ctypedef unsigned short u16
 ctypedef unsigned int u32
 ctypedef unsigned long long u64
 
-cdef Py_ssize_t _CLASS_COUNT, _FOREIGN_LIMIT, _STATE_ROW, _STATE_SEGMENTS
+cdef Py_ssize_t _CLASS_COUNT, _STATE_ROW
 cdef u64 _MIX, _MASK
 cdef Py_ssize_t _SLOT, _SECOND, _FRAMES, _OCTETS, _FIRST_NS, _LAST_NS, _ERROR
 
-@cython.locals(i=Py_ssize_t, kind=Py_ssize_t, current=cython.longlong, number=cython.longlong, rows=Py_ssize_t, base=Py_ssize_t, last=Py_ssize_t)
+@cython.locals(i=Py_ssize_t, kind=Py_ssize_t, place=cython.longlong, count=cython.longlong)
+cpdef void order_by_class(const u8[::1] classes, long long[::1] rows, long long[::1] starts) noexcept
+
+@cython.locals(
+    i=Py_ssize_t, current=cython.longlong, number=cython.longlong, begin_ns=cython.longlong, width_ns=u64, rows=Py_ssize_t,
+    base=Py_ssize_t, last=Py_ssize_t,
+)
 cpdef Py_ssize_t tally(
-    const u8[::1] classes, const u32[::1] octets, const u16[::1] segments, const u16[::1] ethertype,
-    const u8[::1] tags, const u16[::1] vlan, const long long[::1] ts_ns, long long bin_ns,
-    long long[::1] totals, long long[::1] ethertypes, long long[::1] vlans,
+    const u8[::1] classes, const u32[::1] octets, const long long[::1] ts_ns, long long bin_ns,
     long long[::1] bins, long long[::1] bin_counts, Py_ssize_t start, long long[::1] state,
+) noexcept
+
+@cython.locals(i=Py_ssize_t, k=Py_ssize_t)
+cpdef void tally_types(
+    const long long[::1] rows, Py_ssize_t stop, const u32[::1] octets, const u16[::1] ethertype, const u8[::1] tags,
+    const u16[::1] vlan, long long[::1] ethertypes, long long[::1] vlans,
 ) noexcept
 
 @cython.locals(mixed=u64)
 cdef u64 slot_of(u64 first, u64 second, u64 seed) noexcept nogil
 
-@cython.locals(i=Py_ssize_t, slot=Py_ssize_t, base=Py_ssize_t, mask=Py_ssize_t, first_key=cython.longlong, second_key=cython.longlong)
+@cython.locals(
+    i=Py_ssize_t, k=Py_ssize_t, slot=Py_ssize_t, base=Py_ssize_t, mask=Py_ssize_t, first_key=cython.longlong,
+    second_key=cython.longlong,
+)
 cpdef Py_ssize_t absorb(
-    const u8[::1] classes, u8 wanted, const u64[::1] first, const u64[::1] second, u8 has_second,
-    const u32[::1] octets, const long long[::1] ts_ns, Py_ssize_t start, u64 seed,
-    long long error, long long[::1] table, Py_ssize_t limit, long long[::1] used,
+    const long long[::1] rows, Py_ssize_t start, Py_ssize_t stop, const u64[::1] first, const u64[::1] second,
+    u8 has_second, const u32[::1] octets, const long long[::1] ts_ns, u64 seed, long long error,
+    long long[::1] table, Py_ssize_t limit, long long[::1] used,
 ) noexcept
 
 @cython.locals(at=Py_ssize_t, slot=Py_ssize_t, mask=Py_ssize_t, k=Py_ssize_t)

@@ -1,11 +1,13 @@
 """The counting loops: classes, types, VLANs, time bins, and bounded tables of addresses.
 
 What lives here: loops over the columns of one batch and nothing else. What must not: deciding what to keep (talkers.py)
-or what it means. Hot: types in tables.pxd; the same file runs uncompiled.
+or what it means. Hot: types in tables.pxd; the same file runs uncompiled. Compiled, they let go of the interpreter's
+lock: two threads share the work (analyzer/two_threads.py).
 
-Memory is safe by construction: all columns of a batch are of one length (decode.py), a class is below CLASS_COUNT (the
-classifier gives no other), an ethertype has 16 bits and a VLAN 12, for which tables of 65536 and 4096 rows are made, a
-bin is written below the length of ``bins``, and a search in a table ends, since ``limit`` leaves a slot free.
+Memory is safe by construction: all columns of a batch are of one length (decode.py), ``rows`` are rows of the batch, a
+class is below CLASS_COUNT (the classifier gives no other), an ethertype has 16 bits and a VLAN 12, for which tables of
+65536 and 4096 rows are made, a bin is written below the length of ``bins``, and a search in a table ends, since
+``limit`` leaves a slot free.
 
 A table of addresses is a hash table with open addressing in one int64 array: a power of two slots of ``SLOT_LENGTH``
 values each (two MACs, frames, octets, first and last time in ns, error); a slot without frames is free.
@@ -15,17 +17,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from analyzer.model.classes import CLASS_COUNT, FrameClass
+import cython
+
+from analyzer.model.classes import CLASS_COUNT
 
 if TYPE_CHECKING:
     from analyzer.model.columns import Column
 
 _CLASS_COUNT = CLASS_COUNT
-_FOREIGN_LIMIT = int(FrameClass.FOREIGN_UNICAST)  # the classes up to this one are to the guest
 _STATE_ROW = 0
-_STATE_SEGMENTS = 1
 
-STATE_LENGTH: Final = 2
+STATE_LENGTH: Final = 1
 
 SLOT_LENGTH: Final = 7
 
@@ -44,60 +46,99 @@ _MASK = 0xFFFFFFFFFFFFFFFF
 """64 bits; names, since C has no literals of that size here."""
 
 
-def tally(  # noqa: PLR0917 - one parameter a column
+def order_by_class(classes: Column, rows: Column, starts: Column) -> None:
+    """Fill ``rows`` with the rows in the order of their classes, ``starts`` with where each class begins, and the end.
+
+    A loop over the rows of one class has no branch that depends on the class: the processor guesses right.
+    """
+    with cython.nogil:
+        for kind in range(_CLASS_COUNT + 1):
+            starts[kind] = 0
+        for i in range(classes.shape[0]):
+            starts[classes[i]] += 1
+        place = 0
+        for kind in range(_CLASS_COUNT):
+            count = starts[kind]
+            starts[kind] = place
+            place += count
+        for i in range(classes.shape[0]):
+            kind = classes[i]
+            rows[starts[kind]] = i
+            starts[kind] += 1
+        for kind in range(_CLASS_COUNT, 0, -1):
+            starts[kind] = starts[kind - 1]
+        starts[0] = 0
+
+
+def tally(
     classes: Column,
     octets: Column,
-    segments: Column,
-    ethertype: Column,
-    tags: Column,
-    vlan: Column,
     ts_ns: Column,
     bin_ns: int,
-    totals: Column,
-    ethertypes: Column,
-    vlans: Column,
     bins: Column,
     bin_counts: Column,
     start: int,
     state: Column,
 ) -> int:
-    """Count the frames from ``start`` on; gives how many time bins were filled, ``state`` where it stopped.
+    """Count the frames from ``start`` on by time and class; gives how many bins were filled.
 
-    ``totals`` is 6 x (frames, octets), ``ethertypes`` 65536 x and ``vlans`` 4096 x (frames, octets) of what is to the
-    guest, ``bins`` the numbers of the bins and ``bin_counts`` 12 counts of each; it stops where ``bins`` is full.
+    ``state`` is set to where it stopped. ``bins`` are the numbers of the bins and ``bin_counts`` 12 counts of each; it
+    stops where ``bins`` is full.
     """
     rows = 0
     current = 0
+    begin_ns = 0
+    width_ns = 0
     i = start
-    while i < classes.shape[0]:
-        number = ts_ns[i] // bin_ns
-        if number * bin_ns > ts_ns[i]:
-            number -= 1  # pragma: no cover - C rounds towards zero, Python down
-        if rows == 0 or number != current:
-            if rows == bins.shape[0]:
-                break
-            current = number
-            bins[rows] = number
-            base = rows * 2 * _CLASS_COUNT
-            for last in range(2 * _CLASS_COUNT):
-                bin_counts[base + last] = 0
-            rows += 1
-        kind = classes[i]
-        base = (rows - 1) * 2 * _CLASS_COUNT + 2 * kind
-        bin_counts[base] += 1
-        bin_counts[base + 1] += octets[i]
-        totals[2 * kind] += 1
-        totals[2 * kind + 1] += octets[i]
-        state[_STATE_SEGMENTS] += segments[i]
-        if kind <= _FOREIGN_LIMIT:
+    with cython.nogil:
+        while i < classes.shape[0]:
+            if ts_ns[i] < begin_ns or ts_ns[i] - begin_ns >= width_ns:
+                number = ts_ns[i] // bin_ns
+                begin_ns = number * bin_ns
+                width_ns = bin_ns
+                if begin_ns > ts_ns[i]:  # pragma: no cover - C rounds towards zero, Python down
+                    number -= 1
+                    begin_ns = ts_ns[i]  # int64 may not hold where it begins
+                    width_ns = 1
+                if rows == 0 or number != current:
+                    if rows == bins.shape[0]:
+                        break
+                    current = number
+                    bins[rows] = number
+                    base = rows * 2 * _CLASS_COUNT
+                    for last in range(2 * _CLASS_COUNT):
+                        bin_counts[base + last] = 0
+                    rows += 1
+            base = (rows - 1) * 2 * _CLASS_COUNT + 2 * classes[i]
+            bin_counts[base] += 1
+            bin_counts[base + 1] += octets[i]
+            i += 1
+    state[_STATE_ROW] = i
+    return rows
+
+
+def tally_types(
+    rows: Column,
+    stop: int,
+    octets: Column,
+    ethertype: Column,
+    tags: Column,
+    vlan: Column,
+    ethertypes: Column,
+    vlans: Column,
+) -> None:
+    """Count ``rows[:stop]``, frames that are to the guest, by their types and VLANs.
+
+    ``ethertypes`` is 65536 x and ``vlans`` 4096 x (frames, octets).
+    """
+    with cython.nogil:
+        for k in range(stop):
+            i = rows[k]
             ethertypes[2 * ethertype[i]] += 1
             ethertypes[2 * ethertype[i] + 1] += octets[i]
             if tags[i]:
                 vlans[2 * (vlan[i] & 0xFFF)] += 1
                 vlans[2 * (vlan[i] & 0xFFF) + 1] += octets[i]
-        i += 1
-    state[_STATE_ROW] = i
-    return rows
 
 
 def slot_of(first: int, second: int, seed: int) -> int:
@@ -108,58 +149,57 @@ def slot_of(first: int, second: int, seed: int) -> int:
 
 
 def absorb(  # noqa: PLR0917 - one parameter a column
-    classes: Column,
-    wanted: int,
+    rows: Column,
+    start: int,
+    stop: int,
     first: Column,
     second: Column,
     has_second: int,
     octets: Column,
     ts_ns: Column,
-    start: int,
     seed: int,
     error: int,
     table: Column,
     limit: int,
     used: Column,
 ) -> int:
-    """Count the frames of class ``wanted`` from ``start`` on by address (pair); gives the row it stopped at.
+    """Count the frames ``rows[start:stop]`` by address (pair); gives the place in ``rows`` that it stopped at.
 
     It stops before the frame that would fill slot ``limit`` + 1; ``used[0]`` counts the slots filled. ``limit`` must be
     below the number of slots. ``error`` is what a new address may have had before.
     """
     mask = table.shape[0] // _SLOT - 1
     second_key = 0
-    i = start
-    while i < classes.shape[0]:
-        if classes[i] != wanted:
-            i += 1
-            continue
-        first_key = first[i]
-        if has_second:
-            second_key = second[i]
-        slot = slot_of(first_key, second_key, seed) & mask
-        base = slot * _SLOT
-        while table[base + _FRAMES] and (table[base] != first_key or table[base + _SECOND] != second_key):
-            slot = (slot + 1) & mask
+    k = start
+    with cython.nogil:
+        while k < stop:
+            i = rows[k]
+            first_key = first[i]
+            if has_second:
+                second_key = second[i]
+            slot = slot_of(first_key, second_key, seed) & mask
             base = slot * _SLOT
-        if table[base + _FRAMES] == 0:
-            if used[0] == limit:
-                break
-            used[0] += 1
-            table[base] = first_key
-            table[base + _SECOND] = second_key
-            table[base + _OCTETS] = 0
-            table[base + _FIRST_NS] = ts_ns[i]
-            table[base + _LAST_NS] = ts_ns[i]
-            table[base + _ERROR] = error
-        table[base + _FRAMES] += 1
-        table[base + _OCTETS] += octets[i]
-        if ts_ns[i] > table[base + _LAST_NS]:
-            table[base + _LAST_NS] = ts_ns[i]
-        elif ts_ns[i] < table[base + _FIRST_NS]:
-            table[base + _FIRST_NS] = ts_ns[i]
-        i += 1
-    return i
+            while table[base + _FRAMES] and (table[base] != first_key or table[base + _SECOND] != second_key):
+                slot = (slot + 1) & mask
+                base = slot * _SLOT
+            if table[base + _FRAMES] == 0:
+                if used[0] == limit:
+                    break
+                used[0] += 1
+                table[base] = first_key
+                table[base + _SECOND] = second_key
+                table[base + _OCTETS] = 0
+                table[base + _FIRST_NS] = ts_ns[i]
+                table[base + _LAST_NS] = ts_ns[i]
+                table[base + _ERROR] = error
+            table[base + _FRAMES] += 1
+            table[base + _OCTETS] += octets[i]
+            if ts_ns[i] > table[base + _LAST_NS]:
+                table[base + _LAST_NS] = ts_ns[i]
+            elif ts_ns[i] < table[base + _FIRST_NS]:
+                table[base + _FIRST_NS] = ts_ns[i]
+            k += 1
+    return k
 
 
 def lay(entries: Column, seed: int, table: Column) -> None:

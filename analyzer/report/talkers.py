@@ -110,26 +110,30 @@ class HitterTable:
         self._table: I64 = np.zeros(_SLOTS * tables.SLOT_LENGTH, np.int64)
 
     def add(self, batch: FrameBatch, classes: U8) -> None:
-        """Count one batch."""
-        self.add_columns(classes, [getattr(batch, key) for key in self._keys], batch.octets, batch.raw.ts_ns)
+        """Count the frames of its class in one batch, whose classes they are."""
+        self.add_rows(batch, np.flatnonzero(classes == self._wanted))
 
-    def add_columns(self, classes: U8, keys: Sequence[U64], octets: U32, ts_ns: I64) -> None:
-        """Count n frames by one or two columns of any keys below 2**63."""
-        at = self._absorb(classes, keys, octets, ts_ns, 0)
-        while at < len(classes):
+    def add_rows(self, batch: FrameBatch, rows: I64) -> None:
+        """Count those frames of one batch."""
+        self.add_columns(rows, [getattr(batch, key) for key in self._keys], batch.octets, batch.raw.ts_ns)
+
+    def add_columns(self, rows: I64, keys: Sequence[U64], octets: U32, ts_ns: I64) -> None:
+        """Count ``rows`` of one or two columns of any keys below 2**63."""
+        at = self._absorb(rows, keys, octets, ts_ns, 0)
+        while at < len(rows):
             self._make_room()
-            at = self._absorb(classes, keys, octets, ts_ns, at)
+            at = self._absorb(rows, keys, octets, ts_ns, at)
 
-    def _absorb(self, classes: U8, keys: Sequence[U64], octets: U32, ts_ns: I64, start: int) -> int:
+    def _absorb(self, rows: I64, keys: Sequence[U64], octets: U32, ts_ns: I64, start: int) -> int:
         return tables.absorb(
-            column(classes),
-            self._wanted,
+            column(rows),
+            start,
+            len(rows),
             column(keys[0]),
             column(keys[-1]),
             len(keys) > 1,
             column(octets),
             column(ts_ns),
-            start,
             self._seed,
             self._error,
             column(self._table),

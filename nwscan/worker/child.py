@@ -8,6 +8,7 @@ nobody else, and ends when its parent's socket closes. Before it reads the first
 from __future__ import annotations
 
 import hashlib
+import os
 import select
 import signal
 import socket
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from analyzer.classify.description import load_scapy
 from analyzer.errors import NwscanError
+from analyzer.two_threads import Helper
 from nwscan.worker.channel import MOST_DESCRIPTORS, Channel
 from nwscan.worker.confine import confine
 from nwscan.worker.messages import (
@@ -100,7 +102,7 @@ class Link:
         return received
 
 
-def _prepare(request: Request, descriptors: list[int], link: Link) -> Callable[[], Reply]:
+def _prepare(request: Request, descriptors: list[int], link: Link, helper: Helper | None) -> Callable[[], Reply]:
     """Give the work that is asked for, with all imported that it needs: once confined, nothing can be."""
     import numpy.ma  # noqa: F401 - np.unique imports it late
 
@@ -114,7 +116,7 @@ def _prepare(request: Request, descriptors: list[int], link: Link) -> Callable[[
         case Analyze():
             from nwscan.worker.reading import analyze
 
-            return partial(analyze, request, descriptors, link)
+            return partial(analyze, request, descriptors, link, helper)
         case Predict():
             from nwscan.worker.predicting import predict
 
@@ -143,8 +145,9 @@ def main() -> int:
             return 0
         link = Link(channel)
         try:
-            work = _prepare(*received, link)
-            confine()
+            helper = Helper() if isinstance(received[0], Analyze) and len(os.sched_getaffinity(0)) > 1 else None
+            work = _prepare(*received, link, helper)
+            confine(helper)
             reply = work()
         except NwscanError as error:
             reply = Failed(error.what, error.where, error.hint, error.exit_code)

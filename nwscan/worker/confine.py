@@ -14,10 +14,13 @@ import os
 import resource
 import secrets
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from analyzer.errors import HostError
 from nwscan.worker import system_calls
+
+if TYPE_CHECKING:
+    from analyzer.two_threads import Helper
 
 _CAP_SETGID: Final = 6
 _CAP_SETUID: Final = 7
@@ -51,8 +54,11 @@ class _Sets(ctypes.Structure):
     _fields_ = (("effective", ctypes.c_uint32), ("permitted", ctypes.c_uint32), ("inheritable", ctypes.c_uint32))
 
 
-def confine() -> None:
+def confine(helper: Helper | None = None) -> None:
     """Give up user, groups, capabilities and system calls for good.
+
+    A ``helper`` is started where nothing is left but system calls, so that its thread is born without the rest, and the
+    list of calls is then laid upon both threads at once.
 
     A caller that is not root keeps its user and its groups, since nobody may change them for it, and the bounding set,
     which means nothing once no_new_privs is set. Raises HostError where the kernel refuses what it has to grant.
@@ -72,6 +78,8 @@ def confine() -> None:
         _prctl("setting no_new_privs", _PR_SET_NO_NEW_PRIVS, 1)
         _prctl("forbidding to be traced", _PR_SET_DUMPABLE, 0)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # frames belong on no disk
+        if helper is not None:
+            helper.start()
         resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
     except (OSError, ValueError) as error:
         raise HostError(

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from analyzer.model.identity import GuestIdentity
     from analyzer.pipeline import Consumer
     from analyzer.report.report import Report
+    from analyzer.two_threads import Helper
     from nwscan.worker.child import Link
     from nwscan.worker.messages import Analyze
 
@@ -33,19 +34,22 @@ _CANDIDATES_LIMIT: Final = 4096
 _LINK_TYPES_NAMED: Final = 8
 
 
-def analyze(request: Analyze, descriptors: list[int], link: Link) -> Measured | Candidates:
+def analyze(
+    request: Analyze, descriptors: list[int], link: Link, helper: Helper | None = None
+) -> Measured | Candidates:
     """Measure the files into one report, or say whose they could be where nobody knows."""
-    sources = [open_source(descriptor, name) for descriptor, name in zip(descriptors, request.names, strict=True)]
+    in_flight = 1 if helper is None else 2
+    sources = [open_source(*each, in_flight) for each in zip(descriptors, request.names, strict=True)]
     identity = request.identity or common_identity(sources)
     if identity is None:
         return candidates_of(sources, link)
-    reports = [_measure(source, identity, request.captured_on, link) for source in sources]
+    reports = [_measure(source, identity, request.captured_on, link, helper) for source in sources]
     return Measured((encode(reduce(lambda one, other: one.merge(other), reports)),))
 
 
-def open_source(descriptor: int, name: str) -> FrameSource:
-    """Give the source behind an open descriptor."""
-    return open_capture(cast("BinaryIO", os.fdopen(descriptor, "rb")), name)
+def open_source(descriptor: int, name: str, in_flight: int = 1) -> FrameSource:
+    """Give the source behind an open descriptor, whose batches hold until ``in_flight`` more are asked for."""
+    return open_capture(cast("BinaryIO", os.fdopen(descriptor, "rb")), name, in_flight=in_flight)
 
 
 def common_identity(sources: list[FrameSource]) -> GuestIdentity | None:
@@ -87,9 +91,11 @@ def progress_of(source: FrameSource, measurement: Measurement) -> Progress:
     return Progress(measurement.frames, measurement.class_frames(), None, share)
 
 
-def _measure(source: FrameSource, identity: GuestIdentity, captured_on: str | None, link: Link) -> Report:
+def _measure(
+    source: FrameSource, identity: GuestIdentity, captured_on: str | None, link: Link, helper: Helper | None
+) -> Report:
     measurement = measurement_of(source, identity, captured_on)
-    for _ in drain(source, measurement):
+    for _ in drain(source, measurement, helper):
         if link.progress(lambda: progress_of(source, measurement)):
             break
     refuse_other_link_types(source)

@@ -23,6 +23,8 @@ _EQUAL: Final = 4
 _MASKED_EQUAL: Final = 7
 """SCMP_ACT_ALLOW, SCMP_ACT_ERRNO(EPERM), SCMP_CMP_EQ and SCMP_CMP_MASKED_EQ of seccomp.h."""
 
+_ALL_THREADS: Final = 4
+"""SCMP_FLTATR_CTL_TSYNC: the kernel filters all threads or none."""
 _SIOCGIFNAME: Final = 0x8910
 _AT_EMPTY_PATH: Final = 0x1000
 
@@ -77,6 +79,7 @@ def _library() -> ctypes.CDLL | None:
         ctypes.c_uint,
         ctypes.POINTER(_Comparison),
     ]
+    library.seccomp_attr_set.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_uint32]
     for function in (library.seccomp_load, library.seccomp_release):
         function.argtypes = [ctypes.c_void_p]
     library.seccomp_release.restype = None
@@ -89,7 +92,7 @@ def is_available() -> bool:
 
 
 def forbid_others() -> bool:
-    """Leave this thread (the only one) the calls of the list, for good; give False where libseccomp is not installed.
+    """Leave all threads of this process the calls of the list, for good; give False where libseccomp is not installed.
 
     Raises HostError where the kernel refuses.
     """
@@ -98,6 +101,9 @@ def forbid_others() -> bool:
         return False
     context = library.seccomp_init(_FAIL_WITH_EPERM)
     try:
+        error = library.seccomp_attr_set(context, _ALL_THREADS, 1)
+        if error:
+            raise HostError(f"libseccomp cannot filter all threads (error {-error})", "seccomp")
         for name in (*_ON_DESCRIPTORS, *_ON_MEMORY, *_ON_ITSELF):
             _allow(library, context, name)
         for name, argument, operator, first, second in _WHERE_AN_ARGUMENT_IS:

@@ -19,6 +19,7 @@ _PLACES: Final = (
     ("analyzer.pipeline.Classifier", "analyzer.classify.classifier", "Classifier"),
     ("analyzer.classify.network.NetworkWalk", "analyzer.classify.network_walk", "NetworkWalk"),
     ("analyzer.report.observing.choose_rows", "analyzer.classify.deep_rows", "choose_rows"),
+    ("analyzer.report.observing.FramesAside", "analyzer.report.aside", "FramesAside"),
     ("analyzer.report.observing.walk_memberships", "analyzer.classify.membership_walk", "walk_memberships"),
     ("analyzer.report.observing.walk_leases", "analyzer.classify.lease_walk", "walk_leases"),
     ("analyzer.report.report.tables", "analyzer.report.tables", None),

@@ -78,9 +78,9 @@ def state(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def confined(prefix: tuple[str, ...] = ()) -> Iterator[subprocess.Popen[str]]:
+def confined(prefix: tuple[str, ...] = (), *arguments: str) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
-        [*prefix, sys.executable, "-c", PROGRAM],
+        [*prefix, sys.executable, "-c", PROGRAM, *arguments],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -108,6 +108,15 @@ def test_there_is_no_way_back_for_a_worker_of_an_ordinary_user() -> None:
     need_root()
     with confined(as_ordinary_user()) as process:
         assert free_threads(process.pid, as_root=False) == []
+        assert process.communicate("try\n", DEADLINE_S)[0] == "done\n"
+
+
+@pytest.mark.parametrize("user", ["root", "ordinary"])
+def test_there_is_no_way_back_for_the_thread_that_helps(user: str) -> None:
+    need_root()
+    with confined(() if user == "root" else as_ordinary_user(), "helper") as process:
+        assert len(list(Path(f"/proc/{process.pid}/task").iterdir())) == 2
+        assert free_threads(process.pid, as_root=user == "root") == []
         assert process.communicate("try\n", DEADLINE_S)[0] == "done\n"
 
 

@@ -129,6 +129,8 @@ def test_looking_compiled_equals_interpreted(frames: list[bytes], identity: Gues
         names = ("deep_rows", "membership_walk", "lease_walk")
         rows, walk, leases = (load_interpreted(f"analyzer.classify.{name}") for name in names)
         patch.setattr("analyzer.report.observing.choose_rows", rows.choose_rows)
+        aside = load_interpreted("analyzer.report.aside")
+        patch.setattr("analyzer.report.observing.FramesAside", aside.FramesAside)
         patch.setattr("analyzer.report.observing.walk_memberships", walk.walk_memberships)
         patch.setattr("analyzer.report.observing.walk_leases", leases.walk_leases)
         assert built(frames, identity)[0] == expected
