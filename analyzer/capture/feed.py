@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 WINDOW_OCTETS: Final = 1 << 20
 """What is read from a stream at once: some ten thousand small frames, and half of what a core's own cache holds."""
 
+_FIRST_OCTETS: Final = 1 << 16
+"""What is read first: of many files that are open, each has no more than this in memory until its turn comes."""
+
 MAX_WINDOW_OCTETS: Final = 1 << 25
 """How far the window over a stream may grow for one block; more is asked for by corrupt or hostile files only."""
 
@@ -61,8 +64,8 @@ class Feed:
     def __init__(self, octets: Octets, owner: Closable, windows: int = 1) -> None:
         self._octets = octets
         self._owner = owner
-        self._buffer = bytearray(WINDOW_OCTETS)
-        self._others = [bytearray(WINDOW_OCTETS) for _ in range(windows - 1)]
+        self._buffer = bytearray(min(_FIRST_OCTETS, WINDOW_OCTETS))
+        self._others = [bytearray() for _ in range(windows - 1)]
         self.data = _readonly(self._buffer)
         self.at = 0
         self.stop = 0
@@ -113,8 +116,9 @@ class Feed:
         before = self._buffer
         self._others.append(before)
         target = self._others.pop(0)
-        if octets > len(target):
-            target = bytearray(min(1 << octets.bit_length(), MAX_WINDOW_OCTETS))
+        wanted = WINDOW_OCTETS if octets <= WINDOW_OCTETS else min(1 << octets.bit_length(), MAX_WINDOW_OCTETS)
+        if len(target) < wanted:
+            target = bytearray(wanted)
         if target is not before or self.at:
             with memoryview(before) as source, memoryview(target) as room:
                 room[:unread] = source[self.at : self.stop]
