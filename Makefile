@@ -2,6 +2,7 @@
 PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest
 SECONDS := 900
+FUZZED := frames packed pcap pcapng evaluator filters cards documents journals
 CODE := analyzer generator nwscan
 
 .DEFAULT_GOAL := help
@@ -42,9 +43,9 @@ bench: setup  ## the benchmarks, beside the tools people use
 evaluator: setup  ## the evaluator against libvirt and the kernel, ten times what the tests try
 	@NWSCAN_LIBVIRT_TIMES=10 $(PYTEST) tests/lab/test_evaluator_libvirt.py -o log_cli=true --log-cli-level=INFO
 
-fuzz: setup  ## hostile octets for each reader and the decoder, SECONDS=900 each
-	@for target in frames packed pcap pcapng; do echo "== $$target"; \
-		$(PYTHON) -m tests.fuzz $$target --seconds $(SECONDS) || exit 1; done
+fuzz: setup  ## hostile input for each reader, the decoder and the evaluator under sanitizers, SECONDS=900 each
+	@for target in $(FUZZED); do echo "== $$target"; \
+		$(PYTHON) tools/sanitize.py --fuzz $$target --seconds $(SECONDS) || exit 1; done
 
 sanitize: setup  ## the compiled modules under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(PYTHON) tools/sanitize.py

@@ -52,6 +52,7 @@ _VALUES: dict[Kind, tuple[str, ...]] = {
     Kind.IPSET_FLAGS: ("src", "src,dst"),
     Kind.COMMENT: ("why not?", "a 'b' \"c\" <d> & e\n\t"),
 }
+EVERY_VALUE = tuple(sorted({value for values in _VALUES.values() for value in values}))
 VARIABLES = {
     "MAC": ("52:54:00:00:00:01",),
     "OTHERS": ("02:00:00:00:00:05", "02:00:00:00:00:06", "02:00:00:00:00:05"),

@@ -20,10 +20,10 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Spans:
-    """The children of a root element, and the offset at which a further one can be put (-1: the root is ``<x/>``)."""
+    """The children of a root element, and the offset behind its start tag (-1: the root is ``<x/>``)."""
 
     children: tuple[Span, ...]
-    inside_end: int
+    inside: int
 
 
 def _tag_end(data: bytes, start: int) -> int:
@@ -46,29 +46,31 @@ def child_spans(data: bytes) -> Spans:
     depth = 0
     opened = 0
     children: list[Span] = []
-    inside_end = -1
+    inside = -1
 
     def start(_name: str, _attributes: dict[str, str]) -> None:
-        nonlocal depth, opened
+        nonlocal depth, opened, inside
         depth += 1
+        if depth == 1:
+            inside = _tag_end(data, parser.CurrentByteIndex)
         if depth == 2:  # noqa: PLR2004 - a child of the root
             opened = parser.CurrentByteIndex
 
     def end(name: str) -> None:
-        nonlocal depth, inside_end
+        nonlocal depth, inside
         depth -= 1
         at = parser.CurrentByteIndex
         if depth == 1:
             head_end = _tag_end(data, opened)
             closed = data[head_end - 2 : head_end] == b"/>"
             children.append(Span(name, opened, head_end if closed else _tag_end(data, at)))
-        if depth == 0 and data[at : at + 2] == b"</":
-            inside_end = at
+        if depth == 0 and data[at : at + 2] != b"</":
+            inside = -1
 
     parser.StartElementHandler = start
     parser.EndElementHandler = end
     parser.Parse(data, True)  # noqa: FBT003 - expat's own signature
-    return Spans(tuple(children), inside_end)
+    return Spans(tuple(children), inside)
 
 
 def line_start(data: bytes, at: int) -> int:

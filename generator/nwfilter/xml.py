@@ -239,6 +239,7 @@ def read_filter(text: str) -> Reading:
     root = parse_document(text, "the filter")
     if root.tag != "filter":
         raise InputError(f"the XML is no filter: its root element is <{root.tag}>", f"line {root.sourceline}")
+    _refuse_namespaces(root)
     reader = _Reader()
     found = reader.document(root)
     wrong = [finding for finding in reader.findings if finding.effect is Effect.REJECTED]
@@ -249,6 +250,17 @@ def read_filter(text: str) -> Reading:
             "correct the XML; libvirt refuses it too",
         )
     return Reading(found, tuple(reader.findings))
+
+
+def _refuse_namespaces(root: etree._Element) -> None:
+    """Raise InputError where a name is of a namespace: libvirt compares the rest of the name alone."""
+    for element in root.iter():
+        names = [str(name) for name in (element.tag, *element.attrib) if isinstance(name, str)]
+        named = next((name for name in names if name.startswith("{")), None)
+        if named is not None:
+            raise InputError(
+                f"the filter has the name {named!r}, of a namespace", f"line {_line(element)}", "take the prefix away"
+            )
 
 
 def escape(text: str) -> str:
@@ -330,6 +342,9 @@ def _interface(text: str) -> etree._Element:
     root = parse_document(text, "the interface")
     if root.tag != "interface":
         raise InputError(f"the XML is no interface: its root element is <{root.tag}>")
+    for child in _elements(root):
+        if str(child.tag).endswith("}filterref"):
+            raise InputError(f"the interface has a filterref of a namespace: {child.tag!r}", f"line {_line(child)}")
     return root
 
 
@@ -351,7 +366,8 @@ def with_filterref(interface_xml: str, ref: FilterRef | None) -> str:
     """Give the ``<interface>`` element with ``ref`` as its only filterref (None: without one); all else stays as it is.
 
     A filterref that is there is replaced in its place; a new one goes behind the last child, indented like it. Putting
-    one in and taking it out again gives the text back. Raises InputError where the text is no interface.
+    one in and taking it out again gives the text back (``<interface/>`` with an end tag). Raises InputError where the
+    text is no interface.
     """
     _interface(interface_xml)
     data = interface_xml.encode()
@@ -364,12 +380,12 @@ def with_filterref(interface_xml: str, ref: FilterRef | None) -> str:
     if old:
         indent = indent_at(data, old[0].start)
         return (data[: old[0].start] + _reference_text(ref, indent) + data[old[0].end :]).decode()
-    if spans.inside_end < 0:
+    if spans.inside < 0:
         head = data.rstrip()[: -len(b"/>")].rstrip()
         tail = data[len(data.rstrip()) :]
         return (head + b">" + _reference_text(ref, None) + b"</interface>" + tail).decode()
     if not spans.children:
-        return (data[: spans.inside_end] + _reference_text(ref, None) + data[spans.inside_end :]).decode()
+        return (data[: spans.inside] + _reference_text(ref, None) + data[spans.inside :]).decode()
     last = spans.children[-1]
     indent = indent_at(data, last.start)
     lead = b"" if indent is None else b"\n" + indent.encode()

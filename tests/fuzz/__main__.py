@@ -1,4 +1,4 @@
-"""Fuzz one target, guided by the coverage of the interpreted twins: `python -m tests.fuzz pcapng --seconds 900`.
+"""Fuzz one target, guided by the coverage of Python code and twins: `python -m tests.fuzz pcapng --seconds 900`.
 
 Ends with 0 where every promise held. Else the input that broke one is written below --found and named.
 """
@@ -16,19 +16,48 @@ from typing import TYPE_CHECKING
 import atheris
 
 from analyzer.capture import compression, feed, pcap, pcapng, pcapng_blocks
-from analyzer.report import observed, observing, sampling
+from analyzer.host import domain_xml
+from analyzer.report import (
+    document,
+    findings,
+    identities,
+    observed,
+    observing,
+    reading,
+    report,
+    sampling,
+    talkers,
+    timeline,
+    writing,
+)
+from generator.deploy import journal_record, plan, plan_file
+from generator.evaluate import commands, compiled, matcher, options, prediction, program, tree_lint
+from generator.nwfilter import lint, normalise, splice, values, variables, xml
+from nwscan.api import documents as shown
 from tests.fuzz import seeds
+from tests.fuzz.mutators import MUTATORS
 from tests.fuzz.targets import TARGETS
 from tests.fuzz.twins import twins
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-_PLAIN = (feed, compression, pcap, pcapng, pcapng_blocks, observed, observing, sampling)
-"""Modules of Python that reading and decoding pass through as well."""
-
+_CAPTURES = (feed, compression, pcap, pcapng, pcapng_blocks, observed, observing, sampling)
+_FILTERS = (xml, splice, lint, normalise, values, variables, domain_xml, tree_lint)
+_PROGRAMS = (xml, normalise, values, variables, commands, compiled, matcher, options, program)
+_DOCUMENTS = (document, reading, writing, report, observed, findings, identities, talkers, timeline, shown, prediction)
+_JOURNALS = (journal_record, plan, plan_file, xml, splice)
+_PLAIN = {
+    "filters": _FILTERS,
+    "cards": _FILTERS,
+    "evaluator": _PROGRAMS,
+    "documents": _DOCUMENTS,
+    "journals": _JOURNALS,
+}
+"""Modules of Python that a target passes through, besides the twins; those of captures where it is not here."""
 
 _SMALL_OCTETS = 512
+_SMALL_DOCUMENT_OCTETS = 4096
 
 
 def instrument(module: ModuleType) -> None:
@@ -49,9 +78,10 @@ def write_seeds(target: str, folder: Path) -> None:
         (folder / name).write_bytes(octets[: seeds.MAX_OCTETS])
 
 
-def is_worth_keeping(path: Path) -> bool:
+def is_worth_keeping(path: Path, target: str) -> bool:
     """Say whether an input stays: what broke a promise always, else what is small, since it is replayed every time."""
-    return path.name.startswith("failed-") or path.stat().st_size <= _SMALL_OCTETS
+    most = _SMALL_DOCUMENT_OCTETS if target in MUTATORS else _SMALL_OCTETS
+    return path.name.startswith("failed-") or path.stat().st_size <= most
 
 
 def main() -> None:
@@ -66,13 +96,13 @@ def main() -> None:
     found = asked.found or Path(tempfile.mkdtemp(prefix=f"nwscan-fuzz-{asked.target}-"))
     found.mkdir(parents=True, exist_ok=True)
     if asked.keep:
-        inputs = [path.read_bytes() for path in found.iterdir() if is_worth_keeping(path)]
+        inputs = [path.read_bytes() for path in found.iterdir() if is_worth_keeping(path, asked.target)]
         count = seeds.keep(asked.target, [*seeds.kept(asked.target).values(), *inputs])
         sys.stdout.write(f"{count} inputs are kept for {asked.target}\n")
         return
     start = Path(tempfile.mkdtemp(prefix="nwscan-seeds-"))
     write_seeds(asked.target, start)
-    for module in (*twins(), *_PLAIN):
+    for module in (*twins(), *_PLAIN.get(asked.target, _CAPTURES)):
         instrument(module)
     options = {
         "max_total_time": asked.seconds,
@@ -85,7 +115,7 @@ def main() -> None:
         "print_final_stats": 1,
     }
     arguments = [sys.argv[0], *(f"-{name}={value}" for name, value in options.items()), str(found), str(start)]
-    atheris.Setup(arguments, TARGETS[asked.target])
+    atheris.Setup(arguments, TARGETS[asked.target], custom_mutator=MUTATORS.get(asked.target))
     atheris.Fuzz()
 
 

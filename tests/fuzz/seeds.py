@@ -16,6 +16,7 @@ from scapy.layers.l2 import Ether
 from analyzer.capture.source import open_capture
 from analyzer.errors import InputError
 from tests.capture_octets import frames_of
+from tests.fuzz import document_seeds
 from tests.shared_data import capture_files
 
 if TYPE_CHECKING:
@@ -56,6 +57,23 @@ def keep(target: str, inputs: list[bytes]) -> int:
 def seeds(target: str) -> Iterator[bytes]:
     """Yield what fuzzing of a target starts from."""
     yield from kept(target).values()
+    of_documents = {
+        "filters": document_seeds.filters,
+        "cards": document_seeds.cards,
+        "documents": document_seeds.documents,
+        "journals": document_seeds.journals,
+    }
+    if target in of_documents:
+        yield from of_documents[target]()
+    elif target == "evaluator":
+        yield from document_seeds.trees(
+            [octets for path in sorted(_SAMPLES.glob("*.pcap*")) for octets in _frames(path)]
+        )
+    else:
+        yield from _captures(target)
+
+
+def _captures(target: str) -> Iterator[bytes]:
     if target == "frames":
         yield from (_input(direction, [_dhcpv6_reply()]) for direction in range(3))
     for path in (*capture_files(), *sorted(_SAMPLES.glob("*.pcap*"))):

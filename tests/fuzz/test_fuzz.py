@@ -13,7 +13,7 @@ from tests.shared_data import shared_data
 if TYPE_CHECKING:
     from pathlib import Path
 
-SECONDS = 4
+SECONDS = 2
 each_target = pytest.mark.parametrize("target", sorted(TARGETS))
 
 

@@ -27,10 +27,12 @@ _PLACES: Final = (
 )
 """Where a compiled module or what it holds is used, the module, and what of it (None: the module itself)."""
 
+_ENGINE: Final = "generator.evaluate.engine"
+
 
 def twins() -> tuple[ModuleType, ...]:
-    """Give the interpreted twins."""
-    return tuple(load_interpreted(name) for name in sorted({name for _, name, _ in _PLACES}))
+    """Give the interpreted twins, the evaluator's among them, which is handed to who uses it."""
+    return tuple(load_interpreted(name) for name in sorted({name for _, name, _ in _PLACES} | {_ENGINE}))
 
 
 @contextmanager

@@ -57,6 +57,7 @@ INTERFACES = (
     "<interface><mac/><!-- <filterref filter='no'/> --></interface>",
     "<interface type='a&gt;b'>text<model type='x'/>\n</interface>\n",
     "<interface type='ethernet'><target dev='é>'/></interface>",
+    "<interface>\n  </interface>",
 )
 
 
