@@ -57,8 +57,8 @@ class Feed:
 
     ``base`` is the offset of ``data[0]`` in the (unpacked) input; ``failure`` says why the input ended early.
     ``octets_read`` of ``octets_total`` (None where there is no telling) octets of the input, as it lies on disk, were
-    read. The window grows for a large block, up to MAX_WINDOW_OCTETS. Where it is filled again, what was read before
-    stays as it is until it is filled ``windows`` times.
+    read. The window grows for a large block, up to MAX_WINDOW_OCTETS. A batch that a reader ``lends`` of it stays as it
+    is until ``windows`` more are lent.
     """
 
     def __init__(self, octets: Octets, owner: Closable, windows: int = 1) -> None:
@@ -73,6 +73,7 @@ class Feed:
         self.failure: str | None = None
         self.octets_total = octets.octets_total
         self._ended = False
+        self._is_lent = False
 
     @property
     def octets_read(self) -> int:
@@ -91,6 +92,11 @@ class Feed:
         while self.octets_total is not None and self.stop < len(self._buffer) and not self._ended:
             self._read()  # what is packed comes in small parts
         return self.stop - self.at >= octets
+
+    def lend(self) -> U8:
+        """Give ``data`` for a batch of frames that lie in it."""
+        self._is_lent = True
+        return self.data
 
     def skip(self, octets: int) -> bool:
         """Go on behind the next ``octets``, reading them where they are not there yet."""
@@ -113,9 +119,11 @@ class Feed:
 
     def _make_room(self, octets: int) -> None:
         unread = self.stop - self.at
-        before = self._buffer
-        self._others.append(before)
-        target = self._others.pop(0)
+        before = target = self._buffer
+        if self._is_lent:
+            self._others.append(before)
+            target = self._others.pop(0)
+            self._is_lent = False
         wanted = WINDOW_OCTETS if octets <= WINDOW_OCTETS else min(1 << octets.bit_length(), MAX_WINDOW_OCTETS)
         if len(target) < wanted:
             target = bytearray(wanted)

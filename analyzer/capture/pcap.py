@@ -91,7 +91,7 @@ class PcapReader:
             feed.at = int(state[0])
             if n:
                 self._span.add(columns.ts_ns[:n], n)
-                yield columns.batch(feed.data, n, self.interfaces)
+                yield columns.batch(feed.lend(), n, self.interfaces)
                 columns = next(rooms)
             elif state[1] == pcap_walk.BOGUS or not self._complete_record(state):
                 break

@@ -220,7 +220,7 @@ class PcapngReader:
             self._span.add(ts_ns, n)
         self._last_ns = int(ts_ns[-1])
         self._frame_drops += int(state[pcapng_walk.DROPPED])
-        return columns.batch(self._feed.data, n, self.interfaces)
+        return columns.batch(self._feed.lend(), n, self.interfaces)
 
     def _go_on(self, status: int, needed: int) -> str | None:
         """Have what the walk needs next in the window; give why there is nothing more, _END where all was read."""
