@@ -61,6 +61,7 @@ class LiveSource:
         self._snaplen = snaplen
         self._stop = stop
         self._idle_s = idle_s
+        ring.discard()  # it may have run full since it was opened, and what it then loses is not of the window
         self._lost_before = ring.lost()
         self._started_s = time.monotonic()
         self._start_ns = time.time_ns()

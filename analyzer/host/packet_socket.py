@@ -193,6 +193,11 @@ class PacketRing:
                 yield self._columns.batch(self._data, n, self._interfaces)
         return
 
+    def discard(self) -> None:
+        """Give back to the kernel all that is ready, unseen: what follows finds the ring empty."""
+        while self._hold():
+            self._left = 0
+
     def lost(self) -> int:
         """Give the frames that the kernel dropped since the socket was bound, for want of room in the ring."""
         _, drops, _ = struct.unpack("=3I", self._socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 12))

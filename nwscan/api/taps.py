@@ -34,8 +34,11 @@ _RINGS_OCTETS: Final = 256 << 20
 _RING_OCTETS: Final = 2 << 20, 32 << 20
 _LARGE_BLOCK_OCTETS: Final = 1 << 19
 _SMALL_BLOCK_OCTETS: Final = 1 << 17
-_RETIRE_MS: Final = 20, 80
-"""How long a block waits to be filled, for few taps and for many: many are emptied less often, and more at once."""
+_RETIRE_MS: Final = 50, 80
+"""How long a block waits to be filled, for few taps and for many: many are emptied less often, and more at once.
+
+Slow traffic takes a block each time, full or not: 64 of them last more than 3 s in which the worker gets no processor.
+"""
 _FEW_TAPS: Final = 8
 
 

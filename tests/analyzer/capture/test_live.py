@@ -57,6 +57,17 @@ def test_frames_from_before_and_after_the_window_are_left_out() -> None:
     source.close()
 
 
+def test_a_ring_that_was_full_before_loses_nothing_of_the_window() -> None:
+    tiny = RingGeometry(block_octets=1 << 12, blocks=4, retire_ms=5)
+    ring = PacketRing(open_packet_socket("tap0", snaplen=0, ring=tiny, bpf=None), tiny)
+    send("guest0", [frame(i, 1000) for i in range(100)])
+    source = LiveSource(ring, "tap0", 0, StopRules(duration_s=5, frames=4))
+    send("guest0", [frame(i, 1000) for i in range(4)])
+    assert sum(len(raw) for raw in source.batches()) == 4
+    assert source.window().frames_lost == 0
+    source.close()
+
+
 def test_an_idle_tap_gives_empty_batches() -> None:
     source = live(StopRules(duration_s=0.35))
     sizes = [len(raw) for raw in source.batches()]
