@@ -6,7 +6,7 @@ FUZZED := frames packed pcap pcapng evaluator filters cards documents journals
 CODE := analyzer generator nwscan
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick lint lab lab-shell bench evaluator fuzz sanitize faults docs site notebooks pictures clean
+.PHONY: help setup demo test quick lint lab lab-shell bench evaluator fuzz sanitize faults counter docs site notebooks pictures clean
 
 help:  ## list the doors
 	@echo "make DOOR, where DOOR is one of:"
@@ -53,6 +53,9 @@ sanitize: setup  ## the compiled modules under AddressSanitizer and UndefinedBeh
 faults: setup  ## every fault at every step of every kind of plan, on a real libvirtd (make test has a part of them)
 	@NWSCAN_FAULTS=all $(PYTEST) -q tests/lab/test_faults.py
 
+counter: setup  ## build the eBPF classifier's object anew, which is kept beside its source
+	@$(PYTHON) -m tools.tap_counter
+
 docs: setup  ## write the documents that are generated from the code
 	@NWSCAN_REGENERATE=1 $(PYTEST) -q -k generated
 
@@ -68,4 +71,4 @@ pictures: setup  ## the pictures of the HTML report in docs/pictures, by Chromiu
 clean:  ## remove what was built and fetched
 	@rm -rf .venv .lab .sanitize build dist site *.egg-info .coverage* .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	@find $(CODE) captures tests tools -name __pycache__ -prune -exec rm -rf {} +
-	@find $(CODE) \( -name '*.so' -o -name '*.c' \) -delete
+	@find $(CODE) \( -name '*.so' -o -name '*.c' ! -name '*.bpf.c' \) -delete

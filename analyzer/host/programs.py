@@ -26,6 +26,7 @@ _PACKAGES: Final[Mapping[str, str]] = {
     "bridge": "iproute2",
     "ebtables-save": "ebtables",
     "nft": "nftables",
+    "tc": "iproute2",
 }
 
 
