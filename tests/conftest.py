@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,6 +56,12 @@ def host_lock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+settings.register_profile("anywhere", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("the same each time", settings.get_profile("anywhere"), derandomize=True)
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    # No test times anything. Where everything has to run, a change is judged by the examples of the run before it.
+    settings.load_profile("the same each time" if requires_all() else "anywhere")
     if requires_all():
         config.pluginmanager.register(SkipsFail(), "skips-fail")

@@ -35,6 +35,7 @@ NOT_RUN = {
     "pip install 'nwscan[libvirt]'": "needs an index of packages on which nwscan is",
     "pip install 'nwscan[html]'": "needs an index of packages on which nwscan is",
     "pip install 'nwscan[parquet]'": "needs an index of packages on which nwscan is",
+    "pip install 'nwscan[scale]'": "needs an index of packages on which nwscan is",
     "pip install 'nwscan[export]'": "needs an index of packages on which nwscan is",
     "install -m 644 packaging/systemd/nwscan-measure.* /etc/systemd/system/": "systemd's own checks run on the units",
     "systemctl daemon-reload && systemctl enable --now nwscan-measure.timer": "needs systemd as the first process",
