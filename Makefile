@@ -37,8 +37,11 @@ lab: setup  ## bring a lab up and keep it until Ctrl-C; lab-shell in another ter
 lab-shell: setup  ## a shell inside a lab, to look around
 	@$(PYTHON) -m tests.lab shell
 
-bench: setup  ## the benchmarks, beside the tools people use
-	@for script in $(sort $(wildcard benchmarks/*.py)); do echo "== $$script"; $(PYTHON) $$script || exit 1; done
+bench: setup  ## files: nwscan beside the tools people use, into benchmarks/RESULTS.md (bench-NAME: benchmarks/NAME.py)
+	@$(PYTHON) benchmarks/files.py
+
+bench-%: setup
+	@$(PYTHON) benchmarks/$*.py
 
 evaluator: setup  ## the evaluator against libvirt and the kernel, ten times what the tests try
 	@NWSCAN_LIBVIRT_TIMES=10 $(PYTEST) tests/lab/test_evaluator_libvirt.py -o log_cli=true --log-cli-level=INFO

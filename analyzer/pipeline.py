@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from analyzer.classify.classifier import Classifier
 from analyzer.classify.decode import decode
+from analyzer.classify.description import describe_frames
 from analyzer.report.report import ReportBuilder
 from analyzer.two_threads import TwoThreads
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from analyzer.model.identity import GuestIdentity
     from analyzer.model.window import CaptureWindow
     from analyzer.report.report import FramesFile, Report
+    from analyzer.report.sampling import Describe
     from analyzer.two_threads import Helper
 
 
@@ -77,9 +79,10 @@ class Measurement:
         windows: tuple[CaptureWindow, ...],
         frames_file: FramesFile | None = None,
         notes: tuple[str, ...] = (),
+        describe: Describe = describe_frames,
     ) -> Report:
-        """Give the report of everything added, taken in ``windows``."""
-        return self._builder.finish(windows, frames_file=frames_file, notes=notes)
+        """Give the report of everything added, taken in ``windows``; ``describe`` describes its samples."""
+        return self._builder.finish(windows, frames_file=frames_file, notes=notes, describe=describe)
 
 
 def drain(source: FrameSource, measurement: Measurement, helper: Helper | None = None) -> Iterator[int]:

@@ -39,6 +39,7 @@ _PCAPNG_HEADER: Final = struct.pack("<IIIHHqI", 0x0A0D0D0A, 28, 0x1A2B3C4D, 1, 0
     "<IIHHII", 1, 20, 1, 0, 0, 20
 )
 _TCP, _UDP = 6, 17
+_LEAST_IPV6: Final = 78  # with a TCP header, tagged
 _TCP_REST: Final = struct.pack("!IIBBHHH", 1, 1, 0x50, 0x10, 512, 0, 0)
 _GUEST_MAC: Final = bytes.fromhex(GUEST.replace(":", ""))
 _BROADCAST: Final = b"\xff" * 6
@@ -176,7 +177,7 @@ def _headers(kind: str, octets: int, dice: list[int]) -> bytes:
     }[kind]
     tag = struct.pack("!HH", 0x8100, 1 + dice[2] % 4) if dice[2] % 20 == 0 else b""
     protocol = _TCP if dice[2] % 3 else _UDP
-    if dice[2] % 10 == 1 and kind != "broadcast":
+    if dice[2] % 10 == 1 and kind != "broadcast" and octets >= _LEAST_IPV6:
         ipv6 = struct.pack("!IHBB", 6 << 28, octets - 54, protocol, 64) + b"\xfd" + bytes(14) + bytes([dice[0] % 20])
         return macs + tag + b"\x86\xdd" + ipv6 + b"\xfd" + bytes(14) + bytes([dice[1] % 50]) + _ports(protocol, dice)
     source, destination = 0x0A000100 | dice[0] % 20, 0x0A000200 | dice[1] % 50

@@ -3,11 +3,16 @@
 What lives here: the way into nwscan/cli/main.py, and nothing else.
 """
 
+import gc
 import sys
+
+_COLLECT_AFTER = 50_000
+"""Objects made before garbage is looked for: modules that are imported make tens of thousands, and none is garbage."""
 
 
 def run() -> None:
     """Run the command line of this process."""
+    gc.set_threshold(_COLLECT_AFTER)
     try:
         from nwscan.cli.main import main
 

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from analyzer.model.identity import GuestIdentity
     from analyzer.model.network import NetworkBatch
     from analyzer.report.findings import Sample
+    from analyzer.report.sampling import Describe
 
     Mask = npt.NDArray[np.bool_]
 
@@ -272,9 +273,9 @@ class Observer:
         ]
         return tuple(sorted(row for row in rows if row.frames))
 
-    def samples(self) -> tuple[Sample, ...]:
+    def samples(self, describe: Describe) -> tuple[Sample, ...]:
         """Give the sample frames, described."""
-        return self._samples.finish()
+        return self._samples.finish(describe)
 
 
 def latest(groups: U64, ts_ns: I64, is_wanted: Mask) -> list[tuple[int, int]]:

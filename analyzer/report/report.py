@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from analyzer.classify.description import describe_frames
 from analyzer.model.classes import CLASS_COUNT, TO_GUEST_CLASSES, DirectionSource, FrameClass
 from analyzer.model.columns import column
 from analyzer.model.frames import BATCH_FRAMES
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from analyzer.model.frames import I64, U8, FrameBatch
     from analyzer.model.identity import GuestIdentity
     from analyzer.model.window import CaptureWindow
+    from analyzer.report.sampling import Describe
 
 ClassCounts = tuple[tuple[int, int], ...]
 """Frames and octets of each class, in the order of FrameClass."""
@@ -247,8 +249,9 @@ class ReportBuilder:
         windows: tuple[CaptureWindow, ...],
         frames_file: FramesFile | None = None,
         notes: tuple[str, ...] = (),
+        describe: Describe = describe_frames,
     ) -> Report:
-        """Give the report of what was added, taken in ``windows``."""
+        """Give the report of what was added, taken in ``windows``; ``describe`` describes its samples."""
         return Report(
             identity=self._identity,
             direction_source=self._direction_source,
@@ -262,7 +265,7 @@ class ReportBuilder:
             vlans=_nonzero(self._vlans),
             timeline=self._timeline.finish(),
             subclasses=self._observer.subclasses(),
-            samples=self._observer.samples(),
+            samples=self._observer.samples(describe),
             observed=self._observer.finish(),
             frames_file=frames_file if len(windows) == 1 else None,
             notes=tuple(sorted(set(notes))),

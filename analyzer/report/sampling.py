@@ -9,15 +9,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from analyzer.classify.description import HEAD_OCTETS, describe_frame
+from analyzer.classify.description import HEAD_OCTETS, describe_frames
 from analyzer.model.classes import CLASS_COUNT, FrameClass
 from analyzer.model.frames import FrameFlag
 from analyzer.report.findings import SAMPLES_KEPT, Sample, merge_samples
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     import numpy.typing as npt
 
     from analyzer.model.frames import I64, U8, FrameBatch
+
+    Describe = Callable[[Sequence[bytes]], list[str]]
 
 _LATEST: Final = 2**63 - 1
 _TAG_AT: Final = 12  # behind the two addresses: IEEE 802.1Q-2018, 9.3
@@ -54,12 +58,13 @@ class SampleKeeper:
         if len(kept) == SAMPLES_KEPT:
             self.limits[kind] = max(kept)[0]
 
-    def finish(self) -> tuple[Sample, ...]:
-        """Give the samples with their descriptions."""
+    def finish(self, describe: Describe = describe_frames) -> tuple[Sample, ...]:
+        """Give the samples with their descriptions, as ``describe`` gives them for the first octets of frames."""
+        kept = [(key, kind, told) for kind in FrameClass for key, told in self._kept[kind].items()]
+        texts = iter(describe([told for _, _, told in kept if isinstance(told, bytes)]))
         return merge_samples(
-            Sample(ts_ns, kind, src, dst, octets, told if isinstance(told, str) else describe_frame(told))
-            for kind in FrameClass
-            for (ts_ns, src, dst, octets), told in self._kept[kind].items()
+            Sample(ts_ns, kind, src, dst, octets, told if isinstance(told, str) else next(texts))
+            for (ts_ns, src, dst, octets), kind, told in kept
         )
 
 

@@ -7,7 +7,6 @@ stands in document.py.
 from __future__ import annotations
 
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -72,8 +71,12 @@ def _one_line_descriptions(value: Any) -> Any:  # noqa: ANN401 - any JSON value
 
 @cache
 def _version() -> str | None:
-    """Give the version of the nwscan that is installed; None where it runs without being installed."""
+    """Give the version of the nwscan that is installed; None where nobody can tell, as in a confined worker."""
+    try:
+        from importlib.metadata import version  # noqa: PLC0415 - takes longer than a small report
+    except ImportError:
+        return None
     try:
         return version("nwscan")
-    except PackageNotFoundError:
+    except ImportError:  # PackageNotFoundError is one
         return None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,10 +29,12 @@ from nwscan.render.text import ascii_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
     from analyzer.model.identity import GuestIdentity
     from analyzer.report.report import Report
     from nwscan.api.fail_on import Condition
+    from nwscan.api.measure import Watcher
     from nwscan.api.ring_files import Rotation
     from nwscan.config import Settings
 
@@ -142,23 +147,40 @@ def analyze(
 
     FILE is a file, a folder of captures, a URL (http://HOST/x.pcap, s3://BUCKET/*.pcap.gz), or - for standard input.
     """
-    from nwscan.api import fail_on, identify, measure
-    from nwscan.render.progress import file_progress
+    from nwscan.worker.starting import worker_ahead
 
     identity = identity_from(macs, ips)
-    if identity is None and guest is not None:
-        identity = identify.card_of(guest, settings_of(context), need_tap=False).identity
     _check_output(output, 1)
-    with file_progress(", ".join(files)) as watcher:
-        if scheduler is None:
-            report = measure.analyze(files, identity, captured_on=captured_on, guess=guess, watcher=watcher)
-        else:
-            from nwscan.api import fleet
+    with worker_ahead() if scheduler is None else nullcontext():
+        from nwscan.api import fail_on, measure
 
-            report = fleet.analyze(files, scheduler, identity, captured_on=captured_on, guess=guess, watcher=watcher)
+        if identity is None and guest is not None:
+            from nwscan.api import identify
+
+            identity = identify.card_of(guest, settings_of(context), need_tap=False).identity
+        with _progress_on(files) as watcher:
+            if scheduler is None:
+                report = measure.analyze(files, identity, captured_on=captured_on, guess=guess, watcher=watcher)
+            else:
+                from nwscan.api import fleet
+
+                report = fleet.analyze(
+                    files, scheduler, identity, captured_on=captured_on, guess=guess, watcher=watcher
+                )
     _write(output, [report])
     show([report], shape, sources=files)
     return fail_on.exit_code(condition, [report])
+
+
+def _progress_on(files: Sequence[str]) -> AbstractContextManager[Watcher]:
+    """Give who shows the progress: nobody where nobody would see it."""
+    if sys.stderr is None or not (sys.stderr.isatty() or os.environ.keys() & {"FORCE_COLOR", "TTY_COMPATIBLE"}):
+        from nwscan.api.measure import Unwatched
+
+        return nullcontext(Unwatched())
+    from nwscan.render.progress import file_progress
+
+    return file_progress(", ".join(files))
 
 
 def _cards(

@@ -16,7 +16,7 @@ from analyzer.model.frames import CaptureInterface
 from analyzer.pipeline import Measurement
 from analyzer.report.report import FramesFile
 from analyzer.report.store import encode
-from nwscan.worker.messages import Ended, Measured, NeedFile, NewCard, NewTap, Progress, Started, Stop
+from nwscan.worker.messages import Ended, File, Measured, NeedFile, NewCard, NewTap, Progress, Started, Stop
 from nwscan.worker.writing import FrameFiles
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ class _Card:
         return max(0, self._stop.frames - self.measurement.frames)
 
     def _next_file(self, start_ns: int, by_time: bool) -> int:  # noqa: FBT001 - as AskForFile
-        answer, descriptors = self._link.ask(NeedFile(self._number, start_ns, by_time))
+        answer, descriptors = self._link.ask(NeedFile(self._number, start_ns, by_time), File)
         if answer.error is not None or not descriptors:
             raise HostError(answer.error or "there is no file to go on with", self.wanted.write_name)
         return descriptors[0]

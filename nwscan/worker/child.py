@@ -7,6 +7,7 @@ nobody else, and ends when its parent's socket closes. Before it reads the first
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 import select
@@ -15,8 +16,9 @@ import socket
 import sys
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
+from analyzer.classify.brief import load_names
 from analyzer.classify.description import load_scapy
 from analyzer.errors import NwscanError
 from analyzer.two_threads import Helper
@@ -26,6 +28,8 @@ from nwscan.worker.messages import (
     Analyze,
     Capture,
     CountVital,
+    Describe,
+    Described,
     Export,
     Failed,
     File,
@@ -37,13 +41,16 @@ from nwscan.worker.messages import (
     Request,
     Stop,
 )
+from nwscan.worker.starting import FOR_FILES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nwscan.worker.messages import NeedFile
+    from nwscan.worker.messages import NeedFile, NeedText
 
 _TELL_EVERY_S: Final = 0.2
+
+Answer = TypeVar("Answer", File, Described)
 
 
 class Link:
@@ -86,12 +93,12 @@ class Link:
             came.append(self._receive())
         return came
 
-    def ask(self, question: NeedFile) -> tuple[File, list[int]]:
-        """Ask the parent for a file and wait for it; what else comes meanwhile is kept for ``incoming``."""
+    def ask(self, question: NeedFile | NeedText, wanted: type[Answer]) -> tuple[Answer, list[int]]:
+        """Ask the parent and wait for the answer; what else comes meanwhile is kept for ``incoming``."""
         self.tell(question)
         while True:
             answer, descriptors = self._receive()
-            if isinstance(answer, File):
+            if isinstance(answer, wanted):
                 return answer, descriptors
             self._backlog.append((answer, descriptors))
 
@@ -106,7 +113,10 @@ def _prepare(request: Request, descriptors: list[int], link: Link, helper: Helpe
     """Give the work that is asked for, with all imported that it needs: once confined, nothing can be."""
     import numpy.ma  # noqa: F401 - np.unique imports it late
 
-    load_scapy()
+    if isinstance(request, Analyze):
+        load_names()
+    else:
+        load_scapy()
     hashlib.sha256(b"").hexdigest()  # OpenSSL reads its configuration at the first digest
     match request:
         case Capture():
@@ -117,6 +127,10 @@ def _prepare(request: Request, descriptors: list[int], link: Link, helper: Helpe
             from nwscan.worker.reading import analyze
 
             return partial(analyze, request, descriptors, link, helper)
+        case Describe():
+            from nwscan.worker.describing import describe
+
+            return partial(describe, request, descriptors, link)
         case Predict():
             from nwscan.worker.predicting import predict
 
@@ -129,7 +143,7 @@ def _prepare(request: Request, descriptors: list[int], link: Link, helper: Helpe
             from nwscan.worker.vital import count_vital
 
             return partial(count_vital, request, descriptors, link)
-        case Stop() | NewTap() | NewCard() | File():  # nothing is asked that these could belong to
+        case Stop() | NewTap() | NewCard() | File() | Described():  # nothing is asked that these could belong to
             raise ConnectionResetError
 
 
@@ -139,6 +153,9 @@ def main() -> int:
     channel: Channel[Request] = Channel(
         socket.socket(fileno=int(sys.argv[1])), Request, most_descriptors=MOST_DESCRIPTORS
     )
+    gc.disable()  # while modules are imported there is nothing to collect
+    if FOR_FILES in sys.argv[2:]:
+        import nwscan.worker.reading  # noqa: F401 - before it is told what to do
     try:
         received = channel.receive()
         if received is None:
@@ -147,6 +164,8 @@ def main() -> int:
         try:
             helper = Helper() if isinstance(received[0], Analyze) and len(os.sched_getaffinity(0)) > 1 else None
             work = _prepare(*received, link, helper)
+            gc.freeze()
+            gc.enable()
             confine(helper)
             reply = work()
         except NwscanError as error:

@@ -123,6 +123,24 @@ class VitalCounts(msgspec.Struct, frozen=True, tag=True):
     counts: tuple[tuple[str, int], ...]
 
 
+class NeedText(msgspec.Struct, frozen=True, tag=True):
+    """The worker waits for the descriptions of frames that begin with ``heads``; the answer is Described."""
+
+    heads: tuple[bytes, ...]
+
+
+class Describe(msgspec.Struct, frozen=True, tag=True):
+    """Describe frames by their first octets, for another worker."""
+
+    heads: tuple[bytes, ...]
+
+
+class Described(msgspec.Struct, frozen=True, tag=True):
+    """One line on each frame that was asked for; what a worker that described gives, and one that asked gets."""
+
+    texts: tuple[str, ...]
+
+
 class Stop(msgspec.Struct, frozen=True, tag=True):
     """End now and report what was measured."""
 
@@ -208,5 +226,18 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     exit_code: int
 
 
-Request = Capture | NewTap | NewCard | File | Analyze | Predict | Export | CountVital | Stop
-Reply = Started | Ended | Progress | NeedFile | Measured | Candidates | Predicted | Exported | VitalCounts | Failed
+Request = Capture | NewTap | NewCard | File | Analyze | Predict | Export | CountVital | Describe | Described | Stop
+Reply = (
+    Started
+    | Ended
+    | Progress
+    | NeedFile
+    | NeedText
+    | Measured
+    | Candidates
+    | Predicted
+    | Exported
+    | VitalCounts
+    | Described
+    | Failed
+)

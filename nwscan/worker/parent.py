@@ -5,33 +5,33 @@ The parent opens and writes; it never reads a frame. Everything that decodes goe
 
 from __future__ import annotations
 
-import os
 import signal
-import socket
-import subprocess
-import sys
-import tempfile
 import threading
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from analyzer.errors import HostError, error_for
+from nwscan.worker import starting
 from nwscan.worker.channel import Channel
-from nwscan.worker.messages import Ended, Failed, NeedFile, Progress, Reply, Request, Started, Stop
+from nwscan.worker.messages import (
+    Describe,
+    Described,
+    Ended,
+    Failed,
+    NeedFile,
+    NeedText,
+    Progress,
+    Reply,
+    Request,
+    Started,
+    Stop,
+)
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable, Iterator, Sequence
     from types import FrameType
     from typing import IO
-
-_END_S: Final = 5.0
-"""How long a worker may take to end once its socket is closed, before it is killed."""
-
-_ONE_THREAD: Final = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-"""numpy starts no threads at import: a worker must not have any before it has given up its privileges."""
-
-_NO_CACHE: Final = {"XDG_CACHE_HOME": "/dev/null/none", "XDG_CONFIG_HOME": "/dev/null/none"}
-"""scapy would read pickles from the home folder, which under sudo may be somebody else's, and write them there."""
 
 
 class Worker:
@@ -104,36 +104,13 @@ class Worker:
 
 @contextmanager
 def measuring_worker() -> Iterator[Worker]:
-    """Start a worker and see to it that it is gone in the end."""
-    ours, theirs = socket.socketpair()
-    with tempfile.TemporaryFile() as complaints:
-        try:
-            # -P: the folder that nwscan is called in must not lend the worker a module.
-            process = subprocess.Popen(  # noqa: S603 our own interpreter and module, no input in the arguments
-                [sys.executable, "-P", "-m", "nwscan.worker.child", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                env={**os.environ, **_ONE_THREAD, **_NO_CACHE},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=complaints,
-                process_group=0,  # Ctrl-C reaches the parent alone, which says Stop
-            )
-        except OSError as error:
-            ours.close()
-            where = f"starting {sys.executable}"
-            raise HostError(f"the measuring worker does not start: {error.strerror}", where) from error
-        finally:
-            theirs.close()
-        channel: Channel[Reply] = Channel(ours, Reply)
-        try:
-            yield Worker(channel, process, complaints)
-        finally:
-            channel.close()
-            try:
-                process.wait(_END_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+    """Have a worker, and see to it that it is gone in the end."""
+    begun = starting.take()
+    try:
+        channel: Channel[Reply] = Channel(begun.socket, Reply)
+        yield Worker(channel, begun.process, begun.complaints)
+    finally:
+        starting.end(begun)
 
 
 @contextmanager
@@ -196,5 +173,15 @@ def run(
                         attend(worker, reply)
                     case NeedFile():
                         attend(worker, reply)
+                    case NeedText():
+                        worker.send(_described(reply))
                     case _:
                         return reply
+
+
+def _described(question: NeedText) -> Described:
+    """Have another worker describe frames."""
+    described = run(Describe(question.heads), ())
+    if not isinstance(described, Described):
+        raise TypeError(described)
+    return described

@@ -16,6 +16,7 @@ from analyzer.model.classes import DirectionSource
 from analyzer.model.frames import LINKTYPE_ETHERNET, FrameFlag
 from analyzer.pipeline import Measurement, drain
 from analyzer.report.store import encode
+from nwscan.worker.describing import describer
 from nwscan.worker.messages import Candidate, Candidates, Measured, Progress
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def _measure(
         if link.progress(lambda: progress_of(source, measurement)):
             break
     refuse_other_link_types(source)
-    report = measurement.finish((source.window(),), notes=notes_on_link_types(source))
+    report = measurement.finish((source.window(),), notes=notes_on_link_types(source), describe=describer(link))
     source.close()
     return report
 

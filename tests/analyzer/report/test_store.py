@@ -137,7 +137,7 @@ def test_the_version_is_null_where_nothing_is_installed(monkeypatch: pytest.Monk
 
     assert to_document(report_of())["tool"]["name"] == "nwscan"
     store._version.cache_clear()
-    monkeypatch.setattr(store, "version", missing)
+    monkeypatch.setattr("importlib.metadata.version", missing)
     assert to_document(report_of())["tool"] == {"name": "nwscan", "version": None}
     store._version.cache_clear()
 

@@ -1,0 +1,192 @@
+"""How fast is `nwscan analyze` beside the tools people use? `python benchmarks/files.py [--scale S] [--rounds N]`.
+
+Each tool is a whole process on the same input (benchmarks/inputs.py makes it), one round of all after another, so that
+what else the machine does meets them all. The slow ones get the first part of the input and are compared per frame.
+Writes benchmarks/RESULTS.md, with machine, versions, date and load; a run at a smaller scale prints it instead.
+
+The expression that tcpdump gets is what nwscan looks for: foreign unicast. "To /dev/null" can be read in two ways, so
+that both are measured: `-w /dev/null` (frames copied) and `> /dev/null` (frames printed).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Final
+
+from inputs import GUEST, INPUTS, path_of
+from memory import Watch
+from results import write
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+ROOT: Final = Path(__file__).parents[1]
+FOREIGN: Final = f"not multicast and not ether dst {GUEST} and not ether src {GUEST}"
+_SCAPY: Final = """
+import sys
+from scapy.layers import dhcp, inet, inet6, l2
+from scapy.utils import PcapReader
+with PcapReader(sys.argv[1]) as frames:
+    print(sum(1 for frame in frames if l2.Ether in frame))
+"""
+_DPKT: Final = """
+import sys, dpkt
+with open(sys.argv[1], "rb") as file:
+    print(sum(len(dpkt.ethernet.Ethernet(octets)) > 0 for _, octets in dpkt.pcap.Reader(file)))
+"""
+
+
+@dataclass
+class Tool:
+    """A program and what it was measured to take; ``share`` is the part of the input that it gets."""
+
+    name: str
+    command: Callable[[str], list[str]]
+    share: float = 1.0
+    prints: bool = False
+    wall_s: list[float] = field(default_factory=list)
+    cpu_s: list[float] = field(default_factory=list)
+
+    @property
+    def middle_s(self) -> float:
+        """The median of the wall times."""
+        return median(self.wall_s)
+
+
+@dataclass
+class Trial:
+    """Tools on one input; ``frames`` is how many the whole of it has."""
+
+    input: str
+    frames: int
+    tools: list[Tool]
+    most_mib: float = 0.0
+
+    def tool(self, name: str) -> Tool:
+        """Give a tool by its name."""
+        return next(tool for tool in self.tools if tool.name == name)
+
+    def per_frame_ns(self, name: str) -> float:
+        """Give what a tool takes for a frame, start-up and all."""
+        tool = self.tool(name)
+        return tool.middle_s / max(self.frames * tool.share, 1) * 1e9
+
+
+def nwscan(path: str) -> list[str]:
+    """Give the command line that is measured: all of the report, with talkers, groups and timeline."""
+    return [str(ROOT / ".venv/bin/nwscan"), "analyze", path, "--mac", GUEST, "--json"]
+
+
+NWSCAN: Final = "nwscan analyze"
+CAT: Final = "cat"
+TCPDUMP_W: Final = "tcpdump -r FILE -w /dev/null FOREIGN"
+TCPDUMP: Final = "tcpdump -nn -r FILE FOREIGN > /dev/null"
+TSHARK: Final = "tshark -q -z endpoints,eth"
+SCAPY: Final = "scapy, dissection"
+
+
+def tools(name: str) -> list[Tool]:
+    """Give the tools that are measured on an input."""
+    found = [Tool(NWSCAN, nwscan), Tool(CAT, lambda path: ["cat", path])]
+    if name in {"small", "full"}:
+        found += [
+            Tool(TCPDUMP_W, lambda path: ["tcpdump", "-r", path, "-w", "/dev/null", FOREIGN]),
+            Tool(TCPDUMP, lambda path: ["tcpdump", "-nn", "-r", path, FOREIGN], share=0.1, prints=True),
+        ]
+    if name == "small":
+        found += [
+            Tool(TSHARK, lambda path: ["tshark", "-n", "-r", path, "-q", "-z", "endpoints,eth"], share=0.01),
+            Tool("capinfos", lambda path: ["capinfos", path], share=0.1),
+            Tool(SCAPY, lambda path: [sys.executable, "-c", _SCAPY, path], share=0.0025),
+            Tool("dpkt, Ethernet(octets)", lambda path: [sys.executable, "-c", _DPKT, path], share=0.01),
+        ]
+    if name in {"small-gz", "full-gz"}:
+        found.append(Tool("gzip -dc", lambda path: ["gzip", "-dc", path]))
+    if name == "small-zst":
+        found.append(Tool("zstd -dc", lambda path: ["zstd", "-dc", path]))
+    if name == "thousand":
+        found.append(Tool("nwscan --version", lambda _path: [str(ROOT / ".venv/bin/nwscan"), "--version"]))
+        found.append(Tool("python -c pass", lambda _path: [sys.executable, "-c", "pass"]))
+    return found
+
+
+def run(command: Sequence[str]) -> tuple[float, float]:
+    """Run a whole process, its output to /dev/null; gives wall and CPU seconds, those of its children too."""
+    before, begin_s = os.times(), time.perf_counter()
+    subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+    wall_s, after = time.perf_counter() - begin_s, os.times()
+    spent = after.children_user + after.children_system - before.children_user - before.children_system
+    return wall_s, spent
+
+
+def measure(name: str, scale: float, rounds: int) -> Trial:
+    """Measure the tools on an input, round by round."""
+    path = path_of(name, scale)
+    frames = INPUTS[name].frames if name in {"thousand", "empty"} else round(INPUTS[name].frames * scale)
+    trial = Trial(name, frames, tools(name))
+    paths = {tool.share: path_of(name, scale, round(frames * tool.share)) for tool in trial.tools if tool.share < 1}
+    for tool in trial.tools:
+        run(["cat", str(paths.get(tool.share, path))])  # into the cache of the kernel
+    for number in range(rounds):
+        for tool in trial.tools:
+            if number >= 3 and tool.share < 1:
+                continue  # the slow ones have enough with three
+            wall_s, cpu_s = run(tool.command(str(paths.get(tool.share, path))))
+            tool.wall_s.append(wall_s)
+            tool.cpu_s.append(cpu_s)
+        print(f"{name}: round {number + 1} of {rounds}", file=sys.stderr)
+    trial.most_mib = memory_mib(nwscan(str(path)))
+    return trial
+
+
+def memory_mib(command: Sequence[str]) -> float:
+    """Run a command and give the most of RssAnon + RssShmem, it and its children together."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    watch = Watch(process)
+    watch.start()
+    process.wait()
+    watch.join()
+    return watch.most_kib / 1024
+
+
+def linear(counts: Sequence[int], rounds: int) -> list[tuple[int, list[float], float]]:
+    """Measure how the cost grows: frames, wall seconds, and the most memory in MiB."""
+    found = []
+    for count in counts:
+        path = path_of("small", frames=count)
+        run(["cat", str(path)])
+        walls = [run(nwscan(str(path)))[0] for _ in range(rounds)]
+        found.append((count, walls, memory_mib(nwscan(str(path)))))
+        print(f"{count} frames", file=sys.stderr)
+    return found
+
+
+def main() -> int:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scale", type=float, default=1.0, help="share of the frames; below 1 nothing is written [1]")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each tool runs [5]")
+    parser.add_argument("--largest", type=int, default=20_000_000, help="frames of the largest file of the series")
+    parser.add_argument("--only", nargs="*", choices=list(INPUTS), help="these inputs alone; nothing is written")
+    chosen = parser.parse_args()
+    load = os.getloadavg()
+    names = chosen.only or list(INPUTS)
+    trials = [measure(name, chosen.scale, chosen.rounds) for name in names]
+    series = [10**power for power in range(3, 8)] + ([20_000_000] if chosen.largest >= 20_000_000 else [])
+    series += [chosen.largest] if chosen.largest > 20_000_000 else []
+    counts = sorted({round(count * chosen.scale) for count in series if count * chosen.scale >= 1000})
+    growth = [] if chosen.only else linear(counts, max(3, chosen.rounds // 2))
+    is_whole = chosen.scale == 1 and not chosen.only
+    write(trials, growth, (load, os.getloadavg()), ROOT / "benchmarks" if is_whole else None)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,100 @@
+"""The measuring worker's process, begun and ended; nothing is imported here that takes time.
+
+A command that will measure files begins the worker first and imports what it needs itself meanwhile: both start at the
+same time. Used by nwscan/worker/parent.py.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from analyzer.errors import HostError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import IO
+
+_END_S: Final = 5.0
+"""How long a worker may take to end once its socket is closed, before it is killed."""
+
+_ONE_THREAD: Final = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+"""numpy starts no threads at import: a worker must not have any before it has given up its privileges."""
+
+_NO_CACHE: Final = {"XDG_CACHE_HOME": "/dev/null/none", "XDG_CONFIG_HOME": "/dev/null/none"}
+"""scapy would read pickles from the home folder, which under sudo may be somebody else's, and write them there."""
+
+FOR_FILES: Final = "files"
+"""The argument that has a worker import what files need before it is told what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A worker that waits for its request: our end of its socket, its process, and what it complains of."""
+
+    socket: socket.socket
+    process: subprocess.Popen[bytes]
+    complaints: IO[bytes]
+
+
+def begin(*arguments: str) -> Begun:
+    """Start a worker. Raises HostError where that cannot be."""
+    ours, theirs = socket.socketpair()
+    complaints = tempfile.TemporaryFile()  # noqa: SIM115 - closed by ``end``
+    try:
+        # -P: the folder that nwscan is called in must not lend the worker a module.
+        process = subprocess.Popen(  # noqa: S603 our own interpreter and module, no input in the arguments
+            [sys.executable, "-P", "-m", "nwscan.worker.child", str(theirs.fileno()), *arguments],
+            pass_fds=[theirs.fileno()],
+            env={**os.environ, **_ONE_THREAD, **_NO_CACHE},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=complaints,
+            process_group=0,  # Ctrl-C reaches the parent alone, which says Stop
+        )
+    except OSError as error:
+        ours.close()
+        complaints.close()
+        where = f"starting {sys.executable}"
+        raise HostError(f"the measuring worker does not start: {error.strerror}", where) from error
+    finally:
+        theirs.close()
+    return Begun(ours, process, complaints)
+
+
+def end(begun: Begun) -> None:
+    """See to it that a worker is gone: it ends where its socket is closed."""
+    begun.socket.close()
+    try:
+        begun.process.wait(_END_S)
+    except subprocess.TimeoutExpired:
+        begun.process.kill()
+        begun.process.wait()
+    begun.complaints.close()
+
+
+_ahead: Final[list[Begun]] = []
+
+
+@contextmanager
+def worker_ahead() -> Iterator[None]:
+    """Begin a worker for files that the next measurement takes; one that nobody took is ended."""
+    begun = begin(FOR_FILES)
+    _ahead.append(begun)
+    try:
+        yield
+    finally:
+        if begun in _ahead:
+            _ahead.remove(begun)
+            end(begun)
+
+
+def take() -> Begun:
+    """Give the worker that was begun ahead, or else a new one."""
+    return _ahead.pop() if _ahead else begin()
