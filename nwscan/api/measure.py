@@ -6,6 +6,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
+import msgspec
+
 from analyzer.errors import UsageError
 from analyzer.model.addresses import format_mac
 from analyzer.report.store import from_document
@@ -115,34 +117,35 @@ def analyze(
     *,
     captured_on: str | None = None,
     guess: bool = False,
+    threads: int = 2,
     watcher: Watcher | None = None,
 ) -> Report:
     """Measure capture files into one report.
 
-    ``captured_on`` says whose view the files' direction flags take (``tap`` or ``guest``). Raises UsageError with the
+    ``captured_on`` says whose view the files' direction flags take (``tap`` or ``guest``); ``threads`` (1 or 2) share
+    the work. Raises UsageError with the
     candidates where nobody knows whose traffic it is, InputError where a file is no capture of Ethernet frames.
     """
     watcher = watcher or Unwatched()
     files = expand(paths)
     parts = [files[at : at + _OPEN_AT_ONCE] for at in range(0, len(files), _OPEN_AT_ONCE)]
-    report = _analyze(parts[0], identity, captured_on, guess=guess, watcher=watcher)
+    options = Analyze((), identity, captured_on, threads)
+    report = _analyze(parts[0], options, guess=guess, watcher=watcher)
     for part in parts[1:]:
-        report = report.merge(_analyze(part, identity, captured_on, guess=guess, watcher=watcher))
+        report = report.merge(_analyze(part, options, guess=guess, watcher=watcher))
     return report
 
 
-def _analyze(
-    files: Sequence[str], identity: GuestIdentity | None, captured_on: str | None, *, guess: bool, watcher: Watcher
-) -> Report:
+def _analyze(files: Sequence[str], options: Analyze, *, guess: bool, watcher: Watcher) -> Report:
     with ExitStack() as stack:
         names, descriptors = open_inputs(files, stack)
-        request = Analyze(names, identity, captured_on)
+        request = msgspec.structs.replace(options, names=names)
         reply = parent.run(request, descriptors, on_handed_over=stack.close, on_progress=watcher.progress)
     if isinstance(reply, Candidates):
         chosen = guessed(reply.candidates) if guess else None
         if chosen is None or "-" in files:
             raise unknown_guest(reply.candidates, ", ".join(names), guess=guess)
-        return _analyze(files, chosen, captured_on, guess=False, watcher=watcher)
+        return _analyze(files, msgspec.structs.replace(options, identity=chosen), guess=False, watcher=watcher)
     if not isinstance(reply, Measured):
         raise TypeError(reply)
     return from_document(reply.reports[0])

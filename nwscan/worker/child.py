@@ -162,7 +162,8 @@ def main() -> int:
             return 0
         link = Link(channel)
         try:
-            helper = Helper() if isinstance(received[0], Analyze) and len(os.sched_getaffinity(0)) > 1 else None
+            shared = isinstance(received[0], Analyze) and received[0].threads > 1
+            helper = Helper() if shared and len(os.sched_getaffinity(0)) > 1 else None
             work = _prepare(*received, link, helper)
             gc.freeze()
             gc.enable()

@@ -80,6 +80,8 @@ class Analyze(msgspec.Struct, frozen=True, tag=True):
     names: tuple[str, ...]
     identity: GuestIdentity | None = None
     captured_on: str | None = None
+    threads: int = 2
+    """Threads that share the measuring, 1 or 2; the report is the same."""
 
 
 class Predict(msgspec.Struct, frozen=True, tag=True):
