@@ -68,7 +68,7 @@ site: setup  ## the site of the documentation in site/, by mkdocs; every warning
 notebooks: setup  ## run the notebooks and write them with their output, as notebooks/*.ipynb
 	@$(PYTHON) -W ignore tools/notebooks.py
 
-pictures: setup  ## the pictures of the HTML report in docs/pictures, by Chromium
+pictures: setup  ## the pictures in docs/pictures: the HTML report by Chromium, each table and top in a lab
 	@$(PYTHON) tools/pictures.py
 
 clean:  ## remove what was built and fetched

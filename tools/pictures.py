@@ -1,6 +1,7 @@
-"""Make the pictures of the HTML report in docs/pictures: `python tools/pictures.py`, or `make pictures`.
+"""Make the pictures in docs/pictures: `python tools/pictures.py`, or `make pictures`.
 
-The page is that of the bundled captures, opened in Chromium as the tests open it.
+The page is that of the bundled captures, opened in Chromium as the tests open it. The tables of the terminal and `top`
+are typed in a lab: tools/terminal_pictures.py.
 """
 
 import contextlib
@@ -14,6 +15,7 @@ sys.path.insert(0, str(ROOT))
 
 from nwscan.cli.main import main as nwscan  # noqa: E402 - the tests' browser is found from the root
 from tests.nwscan.browser import Page, browser  # noqa: E402 - as above
+from tools import terminal_pictures  # noqa: E402 - as above
 
 PICTURES = ROOT / "docs/pictures"
 SHOTS = {"report-light": (1000, False), "report-dark": (1000, True), "report-narrow": (400, False)}
@@ -49,7 +51,13 @@ def main() -> None:
             shown.show(path, width_px, dark=is_dark, height_px=HEIGHT_PX)
             picture = PICTURES / f"{name}.png"
             picture.write_bytes(shown.screenshot(whole=False))
-            print(f"{picture.relative_to(ROOT)}: {picture.stat().st_size} octets")
+            _tell(picture)
+    for picture in terminal_pictures.make(PICTURES, ROOT / "captures"):
+        _tell(picture)
+
+
+def _tell(picture: Path) -> None:
+    print(f"{picture.relative_to(ROOT)}: {picture.stat().st_size} octets")
 
 
 if __name__ == "__main__":

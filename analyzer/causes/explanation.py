@@ -170,14 +170,14 @@ def _evidence(each: Destination, finding: Finding, seen: Observation) -> str:
     more = f" and {len(each.sources) - 1} more" if len(each.sources) > 1 else ""
     when = f"{seen.at_s(each.first_ns):.1f} s to {seen.at_s(each.last_ns):.1f} s of the window"
     facts = "; ".join(finding.evidence)
-    return f"{format_mac(each.mac)}: {each.frames} frames from {told}{more}, {when}; {facts}"
+    return f"{format_mac(each.mac)}: {each.frames:,} frames from {told}{more}, {when}; {facts}"
 
 
 def _notes(seen: Observation) -> Iterator[str]:
     """Say what else is to be known of the bridge and the window."""
     lost = seen.report.frames_lost
     if lost:
-        yield f"the kernel dropped {lost} frames of the capture: the shares are of what was captured"
+        yield f"the kernel dropped {lost:,} frames of the capture: the shares are of what was captured"
     offered, delivered = seen.offered_foreign, seen.metered_foreign
     if offered is not None and delivered is not None and offered > delivered:
         yield f"the filter of this card dropped {offered - delivered} more foreign frames: they are not explained here"

@@ -225,7 +225,7 @@ def _passage_fact(passage: Passage) -> str:
     if delivered >= total:
         return f"all {_frames(total)} of foreign unicast offered were delivered{apart}"
     bound = f"at most {_percent(passage.bounds.upper)} pass, 95 % bound"
-    return f"{delivered} of {_frames(total)} of foreign unicast offered {_was(delivered)} delivered{apart} ({bound})"
+    return f"{delivered:,} of {_frames(total)} of foreign unicast offered {_was(delivered)} delivered{apart} ({bound})"
 
 
 # Without the meter --------------------------------------------------------------------------------------------------
@@ -286,11 +286,11 @@ def _rates_fact(row: ClassComparison) -> str:
 
 
 def _frames(count: int) -> str:
-    return "1 frame" if count == 1 else f"{count} frames"
+    return "1 frame" if count == 1 else f"{count:,} frames"
 
 
 def _all(count: int) -> str:
-    return "the 1 frame" if count == 1 else f"all {count} frames"
+    return "the 1 frame" if count == 1 else f"all {count:,} frames"
 
 
 def _was(count: int) -> str:

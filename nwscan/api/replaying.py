@@ -249,7 +249,7 @@ def replayed(reply: Predicted, choice: Choice, export: Path | None = None) -> Re
         expression_of(program, report.identity.macs),
         tuple(findings),
         (export, reply.sha256) if export is not None and reply.sha256 is not None else None,
-        choice.notes,
+        (*choice.notes, *report.notes),
     )
 
 

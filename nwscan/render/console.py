@@ -15,7 +15,7 @@ from rich.text import Text
 from nwscan.render.text import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from rich.console import ConsoleOptions, JustifyMethod, RenderResult
 
@@ -70,10 +70,13 @@ def lines(*parts: str) -> Text:
 
 
 class Sentence:
-    """A paragraph: no number parts from its unit, no option from its value; where it is indented, so are its lines."""
+    """A paragraph: no number parts from its unit, no option from its value; where it is indented, so are its lines.
 
-    def __init__(self, text: str, style: str) -> None:
-        self._text = Text(visible(text), style)
+    Lines after the first are indented by ``hanging`` more; by 2 where nothing else is said and the first is indented.
+    """
+
+    def __init__(self, text: str, style: str, hanging: int | None = None) -> None:
+        self._text, self._hanging = Text(visible(text), style), hanging
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Give its lines; one line where lines are not to be broken."""
@@ -83,7 +86,8 @@ class Sentence:
         whole, style = self._text.plain, self._text.style
         words = whole.lstrip(" ")
         first = len(whole) - len(words)
-        further = first + 2 if first else 0
+        hanging = self._hanging if self._hanging is not None else 2 if first else 0
+        further = first + hanging
         joined = _UNBROKEN.sub(lambda found: f"{found[1] or ''}{_JOINT}", words)
         for number, line in enumerate(Text(joined).wrap(console, max(options.max_width - further, 1))):
             yield Text(" " * (further if number else first) + line.plain.replace(_JOINT, " "), style)
@@ -97,3 +101,10 @@ def headline(sentence: str) -> Sentence:
 def remark(text: str) -> Sentence:
     """Give a line of explanation."""
     return Sentence(text, "dim")
+
+
+def refusal_lines(reason: str, hint: str, *, can_force: bool) -> Iterator[Sentence]:
+    """Give why something is refused and what to do, the one under the other."""
+    can = " (--force overrules this)" if can_force else ""
+    for name, words in (("refused:", f"{reason}{can}"), ("do:", hint)):
+        yield Sentence(f"  {name:<8} {words}", "red", hanging=9)

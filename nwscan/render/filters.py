@@ -57,7 +57,7 @@ def print_filter(view: FilterView) -> None:
     """Print one filter: its tree, the order in which it acts, what is wrong with it, and what it becomes."""
     out = console()
     names, rules = len(view.tree.library), sum(len(each.rules) for each in view.tree.library.values())
-    out.print(headline(f"{view.tree.root.name}: {count(rules)} rules in {count(names)} filters"))
+    out.print(headline(f"{view.tree.root.name}: {_counted(rules, 'rule')} in {_counted(names, 'filter')}"))
     out.print(table(("!filter", "chain", ">prio", ">rules", "parameters", "from"), _tree_rows(view)))
     if view.variables:
         shown = "; ".join(f"{name}={', '.join(values)}" for name, values in view.variables.items())
@@ -65,6 +65,8 @@ def print_filter(view: FilterView) -> None:
     if view.lacking:
         told = ", ".join(f"${name}" for name in view.lacking)
         out.print(remark(f"Not known: {told}; name a guest with --guest, or give them with -p NAME=VALUE."))
+    if view.variables or view.lacking:
+        out.print()
     steps = () if view.program is None else acting_order(view.program)
     for to_guest, title in ((True, "Frames to the guest, in this order"), (False, "Frames from the guest")):
         rows = [_step_row(step) for step in steps if step.to_guest is to_guest]
@@ -78,6 +80,10 @@ def print_filter(view: FilterView) -> None:
         for line in view.program.lines(view.tap):
             out.print(f"  {visible(line)}", soft_wrap=True)
     out.print()
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{count(number)} {noun}{'' if number == 1 else 's'}"
 
 
 def _tree_rows(view: FilterView) -> Iterator[tuple[str, ...]]:

@@ -99,7 +99,7 @@ def print_checks(checks: Sequence[Check]) -> None:
     out = console()
     wrong = [check for check in checks if check.is_fine is False]
     out.print(headline(f"{count(len(wrong))} of {count(len(checks))} checks failed" if wrong else "all is well"))
-    out.print(table(("check", "", "found"), [(check.name, _mark(check), check.found) for check in checks]))
+    out.print(table(("check", "result", "found"), [(check.name, _mark(check), check.found) for check in checks]))
     for line in _hints(wrong):
         out.print(remark(line))
 

@@ -37,7 +37,7 @@ def print_blast_radius(radius: BlastRadius, *, stderr: bool = False) -> None:
     rows = [row for one in radius.guests for row in _reach_rows(one)]
     rows.append(("filters are carried out by", radius.backend or "not known until one acts"))
     rows += [(f"migration to {one.uri}", _target_text(one)) for one in radius.targets]
-    out.print(table(("", "what"), rows))
+    out.print(table(("what", "which"), rows))
     for one in radius.guests:
         if one.needs and not radius.targets:
             needs = ", ".join(one.needs)

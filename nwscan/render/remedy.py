@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from generator.deploy.hook import RELOAD
-from nwscan.render.console import console, headline, remark
+from nwscan.render.console import console, headline, refusal_lines, remark
 from nwscan.render.text import count, visible
 
 if TYPE_CHECKING:
@@ -20,8 +20,7 @@ def print_remedy(card: CardRemedy) -> None:
     some = count(most) if least == most else f"{count(least)} to {count(most)}"
     out.print(headline(f"{who}: {remedy.title} would have kept {some} of {count(foreign)} foreign frames away"))
     for one in card.obstacles:
-        can = " (--force overrules this)" if one.can_force else ""
-        out.print(f"  refused: {visible(one.reason)}{can}\n  do:      {visible(one.hint)}", style="red")
+        out.print(*refusal_lines(one.reason, one.hint, can_force=one.can_force))
     out.print(remark(f"Effect: {remedy.effect}."))
     out.print(remark(f"Risk: {remedy.risk}."))
     out.print(remark(f"At a restart or a migration: {remedy.migration}."))

@@ -56,7 +56,10 @@ def print_replay(found: Replay, *, show_commands: bool = False) -> None:
         columns = ("!source", "!destination", "class", ">frames", ">octets")
         out.print(table(columns, _talker_rows(found), title="What is dropped, by source and destination"))
     for line in _remarks(found):
-        out.print(remark(line), soft_wrap=True)
+        out.print(remark(line))
+    if found.expression.text is not None:
+        out.print(remark("What it drops, in tcpdump's words:"))
+        out.print(f"  {visible(found.expression.text)}", soft_wrap=True)
     if show_commands:
         out.print(headline("It becomes, on the tap TAP:"))
         for line in found.program.lines("TAP"):
@@ -125,9 +128,7 @@ def _remarks(found: Replay) -> Iterator[str]:
     yield from found.notes
     for each in found.findings:
         yield f"Lint, {each.effect}: {each.where}: {each.what}" if each.where else f"Lint, {each.effect}: {each.what}"
-    if found.expression.text is not None:
-        yield f"What it drops, in tcpdump's words: {found.expression.text}"
-    else:
+    if found.expression.text is None:
         yield f"What it drops has no tcpdump expression: {found.expression.why}."
     if found.exported is not None:
         yield f"The dropped frames are in {found.exported[0]}."

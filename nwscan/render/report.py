@@ -12,7 +12,7 @@ from analyzer.report.store import macs_seen
 from nwscan.render.class_names import CLASS_NAMES, subclass_name
 from nwscan.render.console import console, headline, remark, table
 from nwscan.render.next_steps import after_report, print_next
-from nwscan.render.text import count, percent, short
+from nwscan.render.text import count, percent, short, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -88,13 +88,19 @@ def print_report(report: Report, *, sources: Sequence[str] = (), stderr: bool = 
     subclasses = split_subclasses(report)
     if subclasses:
         columns = ("class", "!kind", "!for others", ">frames", ">octets")
-        out.print(table(columns, _subclass_rows(subclasses), title="What more can be said of them"))
+        out.print(table(columns, _subclass_rows(subclasses), title="The classes, by kind"))
     if report.samples:
         out.print(table(("class", "one of its frames"), _sample_rows(report), title="Samples"))
     for line in report_remarks(report):
         out.print(remark(line))
-    print_next(out, after_report(report, sources))
+    if report.frames_file is not None:
+        out.print(remark(f"Frames kept ({percent(report.frames_file.covers)} of the window):"))
+        out.print(f"  {visible(report.frames_file.path)}", style="dim", soft_wrap=True)
     out.print()
+    steps = after_report(report, sources)
+    print_next(out, steps)
+    if steps:
+        out.print()
 
 
 def _class_rows(report: Report) -> Iterator[tuple[str, ...]]:
@@ -123,7 +129,15 @@ def _sample_rows(report: Report) -> Iterator[tuple[str, ...]]:
     earliest = {one.kind: one for one in reversed(report.samples)}
     for kind, name in CLASS_NAMES.items():
         if kind in earliest:
-            yield name, earliest[kind].text
+            yield name, _short_sample(earliest[kind].text)
+
+
+def _short_sample(text: str) -> str:
+    """Give a dissected frame without what each has: scapy's name of Ethernet, and of octets that are not dissected."""
+    layers = text.removeprefix("Ether / ")
+    for unread in (" / Raw", " / Padding"):
+        layers = layers.removesuffix(unread)
+    return layers
 
 
 def talker_table(report: Report, most: int = _TALKERS_SHOWN) -> Table | None:
@@ -165,8 +179,6 @@ def report_remarks(report: Report) -> Iterator[str]:
     yield from _observed_remarks(report)
     if report.identity.source == "guess" and report.direction_source != "packet_type":  # a tap's note says how
         yield "Whose traffic this is was guessed: the one MAC that both sends and receives."
-    if report.frames_file is not None:
-        yield f"Frames kept in {report.frames_file.path} ({percent(report.frames_file.covers)} of the window)."
     yield from report.notes
 
 

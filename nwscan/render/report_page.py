@@ -62,7 +62,7 @@ def report_section(report: Report, name: str) -> Section:
         )
         heads = (Column("class"), Column("kind"), Column("for others"), Column("frames", "num"))
         note = "For others: demonstrably, by their content or their address."
-        blocks.append(Table("What more can be said of them", heads, rows, note, is_folded=True))
+        blocks.append(Table("The classes, by kind", heads, rows, note, is_folded=True))
     if lines := tuple(report_remarks(report)):
         blocks.append(Remarks("To know", lines))
     return Section(name, _measured(report), report_headline(report), tuple(blocks))
@@ -82,7 +82,7 @@ def suggestion_section(suggestion: shown.Suggestion, prediction: Prediction | No
         total = sum(prediction.of(FrameClass.FOREIGN_UNICAST, verdict).frames for verdict in Verdict)
         headline = (
             f"{who}: it would have dropped {count(foreign)} of {count(total)} foreign frames and "
-            f"{count(prediction.wanted_dropped.frames)} of the others"
+            f"{count(prediction.wanted_dropped.frames)} others"
         )
         blocks.append(_prediction(prediction))
     blocks.append(_evidence(suggestion))
@@ -249,8 +249,8 @@ def _evidence(suggestion: shown.Suggestion) -> Table:
             wrong += f" (at most {percent(each.wrong_share_below)})"
         frames = "-" if each.frames is None else count(each.frames)
         rows.append((each.text, frames, "-" if each.octets is None else short(each.octets, "B"), wrong))
-    heads = (Column("rule"), *(Column(title, "num") for title in ("frames", "octets", "wrong")))
-    note = "Wrong: frames that the guest wants, among those that the rule drops; with a one-sided 95 % bound."
+    heads = (Column("rule"), *(Column(title, "num") for title in ("frames", "octets", "wrongly dropped")))
+    note = "Wrongly dropped: frames that the guest wants, among those that the rule drops; with a one-sided 95 % bound."
     return Table("The rules, with what each rests on", heads, tuple(rows), note, is_stacked=True)
 
 

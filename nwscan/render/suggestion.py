@@ -9,7 +9,7 @@ from generator.evaluate.fields import Verdict
 from generator.nwfilter.xml import write_filter
 from generator.suggest.by_hand import by_hand
 from nwscan.render.class_names import CLASS_NAMES
-from nwscan.render.console import console, headline, remark, table
+from nwscan.render.console import Sentence, console, headline, refusal_lines, table
 from nwscan.render.explain import print_remedy
 from nwscan.render.text import count, percent, short, visible
 
@@ -37,7 +37,7 @@ def suggestion_headline(suggestion: Suggestion) -> str:
     wanted = prediction.wanted_dropped.frames
     return (
         f"{who}: profile {suggestion.profile} would have dropped {count(foreign)} of {count(total)} foreign frames "
-        f"and {count(wanted)} of the others"
+        f"and {count(wanted)} others"
     )
 
 
@@ -57,15 +57,15 @@ def print_suggestion(
         out.print(headline(f"The bridge is at fault: {suggestion.beside.fault}."))
     out.print(headline(suggestion_headline(suggestion)))
     for refusal in suggestion.refusals:
-        can = " (--force overrules this)" if refusal.can_force else ""
-        out.print(f"  refused: {visible(refusal.reason)}{can}\n  do:      {visible(refusal.hint)}", style="red")
+        out.print(*refusal_lines(refusal.reason, refusal.hint, can_force=refusal.can_force))
     if suggestion.prediction is not None:
         out.print(table(("class", ">pass", ">drop", ">unknown"), _prediction_rows(suggestion.prediction)))
-    out.print(table(("rule", ">frames", ">octets", ">wrong"), map(_rule_row, suggestion.evidence), title="The rules"))
+    columns = ("rule", ">frames", ">octets", ">wrongly dropped")
+    out.print(table(columns, map(_rule_row, suggestion.evidence), title="The rules"))
     for risk in suggestion.risks:
-        out.print(remark(f"Risk: {risk}."))
+        out.print(Sentence(f"Risk: {risk}.", "", hanging=6))
     for note in suggestion.notes:
-        out.print(remark(f"Note: {note}."))
+        out.print(Sentence(f"Note: {note}.", "dim", hanging=6))
     out.print()
     _print_beside(out, suggestion, show_commands=show_xml)
     if show_xml:
@@ -82,10 +82,10 @@ def _print_beside(out: Console, suggestion: Suggestion, *, show_commands: bool) 
         *((each.remedy.title, _takes(each, total)) for each in others),
     ]
     out.print(
-        table(("remedy", ">foreign frames that it takes away"), rows, title="Beside the filter, on the same frames")
+        table(("remedy", ">foreign frames that it takes away"), rows, title="What else would help, on the same frames")
     )
     for each in others if show_commands else ():
-        print_remedy(out, each.remedy, f"Beside: {each.remedy.title}")
+        print_remedy(out, each.remedy, f"Or: {each.remedy.title}")
     out.print()
 
 

@@ -47,6 +47,7 @@ _RATE_COLUMNS: Final = 9
 _NAME_LEAST: Final = 10
 _NAME_MOST: Final = 32
 _BAR_LEAST: Final = 10
+_BAR_MOST: Final = 40
 _MARGIN: Final = 2 + 6 + 4 * _RATE_COLUMNS + _TAP_COLUMNS
 """Columns that are always taken: the mark and its blank, a blank between columns, rates and tap."""
 
@@ -141,8 +142,9 @@ def rates_table(
 ) -> Table:
     """Give the rows as they come, ``columns`` wide."""
     free = max(_NAME_LEAST + _BAR_LEAST, columns - _MARGIN)
-    name_columns = min(_NAME_MOST, max(_NAME_LEAST, free // 2))
-    bar_columns = free - name_columns
+    longest = max((len(_named(card)[0]) for card in (*(rate.card for rate in rates), *uncounted)), default=0)
+    name_columns = min(_NAME_MOST, max(_NAME_LEAST, longest), free - _BAR_LEAST)
+    bar_columns = min(_BAR_MOST, free - name_columns)
     built = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold", show_edge=False)
     for title, width, justify in (
         ("", 1, "left"),
@@ -159,7 +161,7 @@ def rates_table(
         foreign, is_chosen = float(rate.delivered[FOREIGN, 0]), rate is chosen
         built.add_row(
             Text(">" if is_chosen else ""),
-            *_named(rate.card),
+            *_fitting(rate.card, name_columns),
             Text(rate_text(foreign), "red" if foreign else ""),
             Text(rate_text(float(rate.offered[FOREIGN, 0])) if _is_filtered(rate) else ""),
             bar(rate, bar_columns, plain=plain),
@@ -169,7 +171,7 @@ def rates_table(
         )
     for card in uncounted:
         unknown = Text("-")
-        built.add_row("", *_named(card), unknown, unknown, Text("not counted", "dim"), unknown, unknown)
+        built.add_row("", *_fitting(card, name_columns), unknown, unknown, Text("not counted", "dim"), unknown, unknown)
     return built
 
 
@@ -177,6 +179,15 @@ def _named(card: CountedCard) -> tuple[Text, Text]:
     identity = card.identity
     name = f"{identity.name}:{identity.card}" if identity.name and identity.card else identity.label
     return Text(visible(name)), Text(visible(identity.tap or "-"))
+
+
+def _fitting(card: CountedCard, columns: int) -> tuple[Text, Text]:
+    """Give its name and its tap; of a name that is too long its middle is left out: names differ at their ends."""
+    name, tap = _named(card)
+    if len(name) <= columns:
+        return name, tap
+    first = columns // 2
+    return Text(f"{name.plain[:first]}…{name.plain[first + 1 - columns :]}"), tap
 
 
 def rate_text(fps: float) -> str:

@@ -117,7 +117,7 @@ class TopScreen:
         ]
 
     def _state(self) -> str:
-        words = [f"frames a second, over {self.interval_s:g} s", f"by {SORT_KEYS[self.sort].name}"]
+        words = [f"frames a second, over {self.interval_s:g} s", f"sorted by {SORT_KEYS[self.sort].name}"]
         if self.is_reversed:
             words.append("reversed")
         if self.is_paused:

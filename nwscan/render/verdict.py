@@ -11,7 +11,7 @@ from analyzer.model.classes import FrameClass
 from nwscan.api.changeover import passed_sentence
 from nwscan.api.probing import probe_sentence
 from nwscan.render.class_names import CLASS_NAMES
-from nwscan.render.console import console, headline, remark, table
+from nwscan.render.console import Sentence, console, headline, remark, table
 from nwscan.render.next_steps import print_next, typed_guest
 from nwscan.render.text import count, short
 
@@ -35,7 +35,7 @@ def verdict_headline(verification: Verification) -> str:
     """Give the verdict in one sentence."""
     comparison = verification.comparison
     word = "" if comparison.is_consistent else f"{_WORDS[comparison.verdict]}: "
-    return f"{verification.identity.label}: {word}{comparison.why}"
+    return f"{verification.identity.label}: {word}{comparison.why.partition('; ')[0]}"
 
 
 def print_verification(verification: Verification, steps: Sequence[Step] = ()) -> None:
@@ -43,6 +43,9 @@ def print_verification(verification: Verification, steps: Sequence[Step] = ()) -
     out = console()
     comparison = verification.comparison
     out.print(headline(verdict_headline(verification)))
+    further = comparison.why.partition("; ")[2]
+    if further:
+        out.print(Sentence(f"{further[:1].upper()}{further[1:]}", ""))
     metered = () if comparison.passage is None else (">offered", ">delivered")
     columns = ("class", *metered, ">before", ">after", ">ratio (95 %)")
     rows = (_row(row, is_metered=bool(metered)) for row in comparison.classes if row.frame_class in CLASS_NAMES)

@@ -19,7 +19,14 @@ from generator.evaluate.program import instantiate
 from generator.nwfilter.xml import read_filter
 from nwscan.worker.exporting import FrameExport
 from nwscan.worker.messages import Candidates, DroppedTalker, Predicted
-from nwscan.worker.reading import candidates_of, measurement_of, open_source, progress_of, refuse_other_link_types
+from nwscan.worker.reading import (
+    candidates_of,
+    measurement_of,
+    notes_on_link_types,
+    open_source,
+    progress_of,
+    refuse_other_link_types,
+)
 
 if TYPE_CHECKING:
     from analyzer.capture.source import FrameSource
@@ -48,7 +55,7 @@ def predict(request: Predict, descriptors: list[int], link: Link) -> Predicted |
         if link.progress(lambda: progress_of(source, measurement)):
             break
     refuse_other_link_types(source)
-    report = encode(measurement.finish((source.window(),)))
+    report = encode(measurement.finish((source.window(),), notes=notes_on_link_types(source)))
     found = trial.finish(report)
     source.close()
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from functools import reduce
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
@@ -38,14 +39,20 @@ _LINK_TYPES_NAMED: Final = 8
 def analyze(
     request: Analyze, descriptors: list[int], link: Link, helper: Helper | None = None
 ) -> Measured | Candidates:
-    """Measure the files into one report, or say whose they could be where nobody knows."""
+    """Measure the files into one report, or say whose they could be where nobody knows.
+
+    Of several files those without any Ethernet frame are left out, and the report says so.
+    """
     in_flight = 1 if helper is None else 2
     sources = [open_source(*each, in_flight) for each in zip(descriptors, request.names, strict=True)]
     identity = request.identity or common_identity(sources)
     if identity is None:
         return candidates_of(sources, link)
-    reports = [_measure(source, identity, request.captured_on, link, helper) for source in sources]
-    return Measured((encode(reduce(lambda one, other: one.merge(other), reports)),))
+    measured = [(source, _measure(source, identity, request.captured_on, link, helper)) for source in sources]
+    left_out = _without_ethernet(sources)
+    report = reduce(lambda one, other: one.merge(other), (one for source, one in measured if source not in left_out))
+    notes = (f"{source.name} is left out: it has no Ethernet frames ({_link_types_of(source)})." for source in left_out)
+    return Measured((encode(replace(report, notes=tuple(sorted({*report.notes, *notes})))),))
 
 
 def open_source(descriptor: int, name: str, in_flight: int = 1) -> FrameSource:
@@ -99,7 +106,6 @@ def _measure(
     for _ in drain(source, measurement, helper):
         if link.progress(lambda: progress_of(source, measurement)):
             break
-    refuse_other_link_types(source)
     report = measurement.finish((source.window(),), notes=notes_on_link_types(source), describe=describer(link))
     source.close()
     return report
@@ -119,12 +125,31 @@ def link_types(numbers: Sequence[int]) -> str:
     return f"link type {', '.join(map(str, numbers[:_LINK_TYPES_NAMED]))}{more}"
 
 
+def _link_types_of(source: FrameSource) -> str:
+    return link_types(sorted({interface.linktype for interface in source.interfaces}))
+
+
+def _without_ethernet(sources: Sequence[FrameSource]) -> list[FrameSource]:
+    """Give the files, read to their ends, none of whose interfaces has Ethernet frames.
+
+    Raises InputError where that is all of them.
+    """
+    found = [source for source in sources if not _may_have_ethernet(source)]
+    if found and len(found) == len(sources):
+        refuse_other_link_types(found[0])
+    return found
+
+
+def _may_have_ethernet(source: FrameSource) -> bool:
+    """Say whether an interface has Ethernet frames; of a file that ends before it names one, that is not known."""
+    return not source.interfaces or any(one.linktype == LINKTYPE_ETHERNET for one in source.interfaces)
+
+
 def refuse_other_link_types(source: FrameSource) -> None:
     """Raise InputError where no interface of the file has Ethernet frames: no destination MAC, no class."""
-    linktypes = {interface.linktype for interface in source.interfaces}
-    if linktypes and LINKTYPE_ETHERNET not in linktypes:
+    if not _may_have_ethernet(source):
         raise InputError(
-            f"no Ethernet frames in this capture: {link_types(sorted(linktypes))}",
+            f"no Ethernet frames in this capture: {_link_types_of(source)}",
             source.name,
             "capture on the guest's tap itself (a cooked capture, as of -i any, holds no destination MAC)",
         )
@@ -147,6 +172,6 @@ def candidates_of(sources: list[FrameSource], link: Link) -> Candidates:
             frames += len(batch)
             if link.progress(lambda done=frames: Progress(done, (), None)):  # type: ignore[misc]
                 break
-        refuse_other_link_types(source)
+    _without_ethernet(sources)
     ordered = sorted({*sent, *received}, key=lambda mac: -(sent.get(mac, 0) + received.get(mac, 0)))
     return Candidates(tuple(Candidate(mac, sent.get(mac, 0), received.get(mac, 0)) for mac in ordered))

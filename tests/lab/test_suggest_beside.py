@@ -47,7 +47,7 @@ def test_a_hub_is_said_first(lab: Lab, nwscan: Nwscan) -> None:
         do(lab, f"ip link set dev {BRIDGE} type bridge ageing_time {DEFAULT_AGEING}")
     assert said.startswith(f"The bridge is at fault: {BRIDGE} is a hub: its ageing time is 0")
     assert f"ip link set dev {BRIDGE} type bridge ageing_time {DEFAULT_AGEING}" in said
-    assert "Beside the filter, on the same frames" in said
+    assert "What else would help, on the same frames" in said
     assert again["bridge"]["at_fault"]
     assert again["remedies"][0]["name"] == "ageing"
     assert again["remedies"][0]["removes"]["of"]["frames"] == SENT.foreign

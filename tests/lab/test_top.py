@@ -83,7 +83,7 @@ def test_the_view_on_a_terminal(lab: Lab, nwscan: Nwscan) -> None:
         assert "q: quit" in shown
         assert "\x1b[31m" in terminal.shown(colours=True)
         terminal.press("n")
-        terminal.wait_until(lambda now: ", by name" in now, "it is sorted by name")
+        terminal.wait_until(lambda now: ", sorted by name" in now, "it is sorted by name")
         terminal.press("p")
         terminal.wait_until(lambda now: "PAUSED" in now, "it is paused")
         terminal.press("Down")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.capture_octets import epb, idb, pcap_header, pcap_record, shb
-from tests.nwscan.command import MAC, nwscan
+from tests.nwscan.command import CAPTURES, MAC, nwscan
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,6 +35,11 @@ def counted(ended: Ended) -> dict[str, tuple[int, int]]:
     return {kind: (row["frames"], row["octets"]) for kind, row in classes.items() if row["frames"]}
 
 
+def unbroken(text: str) -> str:
+    """Give a text without blanks and ends of lines: a long path is broken where its line ends."""
+    return "".join(text.split())
+
+
 def test_each_interface_has_its_own_link_type(tmp_path: Path) -> None:
     path = tmp_path / "mixed.pcapng"
     path.write_bytes(MIXED)
@@ -46,8 +51,7 @@ def test_each_interface_has_its_own_link_type(tmp_path: Path) -> None:
     told = {row["text"] for row in report["samples"] if row["class"] == "unclassified"}
     assert told == {f"(not Ethernet: link type {SLL2})"}
     assert [row["dst"] for row in report["foreign_talkers"]] == ["52:54:00:00:00:02"]
-    told_people = nwscan("analyze", path, "--mac", MAC).stdout
-    assert "".join(note.split()) in "".join(told_people.split()), told_people  # it is folded, within the path, too
+    assert unbroken(note) in unbroken(nwscan("analyze", path, "--mac", MAC).stdout)
 
 
 def test_the_address_in_a_cooked_header_is_nobodys_candidate(tmp_path: Path) -> None:
@@ -65,6 +69,35 @@ def test_a_file_without_any_ethernet_is_refused_by_its_link_types(tmp_path: Path
     assert fields["error"] == f"no Ethernet frames in this capture: link type {IEEE_802_11}, {SLL2}"
     path.write_bytes(shb() + b"".join(idb(linktype=100 + i) for i in range(1000)) + epb(OWN))
     assert nwscan("analyze", path, "--mac", MAC).error(3)["error"].endswith("106, 107 and 992 more")
+
+
+def test_of_several_files_one_without_ethernet_is_left_out_and_named(tmp_path: Path) -> None:
+    cooked, ours = tmp_path / "cooked.pcapng", tmp_path / "ours.pcapng"
+    cooked.write_bytes(shb() + idb(linktype=SLL2) + epb(COOKED))
+    ours.write_bytes(shb() + idb() + epb(OWN))
+    ended = nwscan("analyze", tmp_path, "--mac", MAC, "--json")
+    assert counted(ended) == {"unicast_to_guest": (1, 60)}
+    assert [window["source"] for window in ended.document["windows"]] == [str(ours)]
+    assert ended.document["notes"] == [f"{cooked} is left out: it has no Ethernet frames (link type {SLL2})."]
+    assert f"{MAC} (sent 0, received 1)" in nwscan("analyze", tmp_path).error(2)["error"]
+    ours.write_bytes(cooked.read_bytes())
+    assert nwscan("analyze", tmp_path, "--mac", MAC).error(3)["where"] == str(cooked)
+
+
+def test_the_bundled_folder_can_be_analyzed_as_it_is() -> None:
+    ended = nwscan("analyze", CAPTURES, "--mac", MAC, "--json")
+    assert f"{CAPTURES}/cooked.pcap is left out: it has no Ethernet frames (link type 113)." in ended.document["notes"]
+    assert len(ended.document["windows"]) == len(list(CAPTURES.glob("*.pcap*"))) - 1
+
+
+def test_a_replay_says_so_of_other_link_types_too(tmp_path: Path) -> None:
+    path = tmp_path / "mixed.pcapng"
+    path.write_bytes(MIXED)
+    (tmp_path / "open.xml").write_text("<filter name='open'/>")
+    words = ("replay", path, "--mac", MAC, "--filter", tmp_path / "open.xml")
+    note = f"{path} also has link type {SLL2}: without an Ethernet header such frames are unclassified."
+    assert nwscan(*words, "--json").document["notes"] == [note]
+    assert unbroken(note) in unbroken(nwscan(*words).stdout)
 
 
 @pytest.mark.parametrize("kind", ["pcap", "pcapng"])

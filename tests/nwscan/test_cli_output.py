@@ -191,7 +191,7 @@ def test_the_files_for_virsh_are_those_that_are_printed(tmp_path: Path) -> None:
         assert ET.fromstring(text).get("name") == file.stem  # noqa: S314 - our own words
         assert f"virsh nwfilter-define --validate {file.name}\n" in ended.stdout
     assert "virsh edit GUEST\n" in ended.stdout
-    assert "would have dropped 600 of 600 foreign frames and 0 of the others" in " ".join(ended.stdout.split())
+    assert "would have dropped 600 of 600 foreign frames and 0 others" in " ".join(ended.stdout.split())
     assert "drop unicast to any other MAC" in ended.stdout
 
 

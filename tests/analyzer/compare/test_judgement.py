@@ -55,7 +55,7 @@ def test_all_foreign_dropped_and_all_else_delivered_is_effective() -> None:
 
     assert comparison.verdict is Verdict.EFFECTIVE
     assert comparison.why == (
-        "0 of 3000 frames of foreign unicast offered were delivered (at most 0.1 % pass, 95 % bound); "
+        "0 of 3,000 frames of foreign unicast offered were delivered (at most 0.1 % pass, 95 % bound); "
         "all 600 frames of own unicast offered were delivered; all 120 frames of multicast offered were delivered; "
         "all 60 frames of broadcast offered were delivered"
     )
@@ -82,14 +82,14 @@ def test_a_filter_that_drops_nothing_has_no_effect() -> None:
     comparison = judge(BEFORE, window(foreign=3000, start_s=100), OFFERED, OFFERED)
 
     assert comparison.verdict is Verdict.NO_EFFECT
-    assert comparison.why == "all 3000 frames of foreign unicast offered were delivered"
+    assert comparison.why == "all 3,000 frames of foreign unicast offered were delivered"
 
 
 def test_a_filter_that_drops_a_part_is_not_effective_and_says_how_much() -> None:
     comparison = judge(BEFORE, AFTER, OFFERED, meter(600, 120, 60, 1500))
 
     assert comparison.verdict is Verdict.NO_EFFECT
-    assert "1500 of 3000 frames of foreign unicast offered were delivered" in comparison.why
+    assert "1,500 of 3,000 frames of foreign unicast offered were delivered" in comparison.why
 
 
 def test_a_share_around_the_limit_is_inconclusive() -> None:
