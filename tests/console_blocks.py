@@ -1,9 +1,10 @@
 """Console sessions in the documents: fenced blocks of ``console``, read as commands with what they print.
 
-``$ `` begins a command; the lines below are what it prints, standard output first, then standard error. ``...`` stands
-for any number of lines; empty ones and blanks at the end of a line do not count. A block of ``console`` runs without a
-host, in one folder a document, in which ``captures`` are those that come with nwscan: there each figure has to be
-right. A block of ``console lab`` runs in a lab, where figures differ from run to run: any number stands for any other.
+``$ `` begins a command; the lines below are what it prints. ``...`` stands for any number of lines; empty ones and
+blanks at the end of a line do not count. A block of ``console`` runs without a host, in one folder a document, in which
+``captures`` are those that come with nwscan: there each figure has to be right, and standard error comes last. A block
+of ``console lab`` runs in a lab, where figures differ from run to run: any number stands for any other. There a line
+that asks ends in what is answered: ``Put it in? [y/N]: y``; ``^D`` closes the terminal instead.
 Of a block of ``commands`` each line is a command line and, after two blanks, what it is for; it runs in a lab, too.
 """
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_QUESTION = r"(\[(?:y/N|Y/n)\]:)"
+_ASKED = re.compile(rf"{_QUESTION} *(\S*)$")
 _NUMBER = re.compile(r"\d[\d.,:]*( [kMG]?(?=B|bit/s|frames/s))?")
 
 
@@ -44,6 +47,16 @@ def sessions(path: Path, kind: str) -> list[Typed]:
                 line, _, printed = part.partition("\n")
                 found.append(Typed(line, lines_of(printed)))
     return found
+
+
+def answers_in(told: tuple[str, ...]) -> list[str]:
+    """What is answered, in order, where a document shows questions."""
+    return [found[2] for line in told if (found := _ASKED.search(line))]
+
+
+def without_answers(text: str) -> str:
+    """The same text, each question at the end of a line and without its answer, which goes where it is typed."""
+    return re.sub(rf"{_QUESTION}(?: ?[yn]$)?[ ]*", r"\1\n", text, flags=re.MULTILINE)
 
 
 def lines_of(text: str) -> tuple[str, ...]:

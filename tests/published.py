@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import jsonschema  # type: ignore[import-untyped]  # of nbformat, which the notebooks need
+import jsonschema  # type: ignore[import-untyped]
 
 FOLDER = Path(__file__).parents[1] / "nwscan/schemas"
 

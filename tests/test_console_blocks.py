@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ GENERATED = {"docs/cli.md"}
 """Made from the help of the commands, whose examples have tests of their own."""
 DOCUMENTS = [
     path
-    for path in sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md")])
+    for path in sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md")])
     if str(path.relative_to(ROOT)) not in GENERATED
 ]
 WITH_SESSIONS = [path for path in DOCUMENTS if any(info == "console" for info, _ in fences(path))]
@@ -27,20 +28,21 @@ COMPLETION = 'eval "$(_NWSCAN_COMPLETE=bash_source nwscan)"'
 MARK = "urn:nwscan:keep:1"
 NOT_RUN = {
     "python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/nwscan demo": "wheel and demo have tests",
-    "make demo": "asks for packages; the lab's tests run the same commands",
     f"virsh metadata GUEST --uri {MARK} --key nwscan --set '<keep>intrusion detection</keep>' --config --live": (
         "is virsh's; the lab's test of the mark types it"
     ),
-    "pip install nwscan": "needs an index of packages on which nwscan is",
-    "pip install 'nwscan[libvirt]'": "needs an index of packages on which nwscan is",
-    "pip install 'nwscan[html]'": "needs an index of packages on which nwscan is",
-    "pip install 'nwscan[parquet]'": "needs an index of packages on which nwscan is",
-    "pip install 'nwscan[scale]'": "needs an index of packages on which nwscan is",
-    "pip install 'nwscan[export]'": "needs an index of packages on which nwscan is",
+    "apt install gcc python3-dev libvirt-dev pkg-config": "make setup has tests; it asks for the same packages",
+    "python3 -m venv .venv": "makes the environment that the tests run in",
+    ".venv/bin/pip install -e '.[dev]'": "makes the environment that the tests run in",
+    'export PATH="$PWD/.venv/bin:$PATH"': "is the shell's own",
+    ".venv/bin/python tools/notebooks.py": "each notebook has a test that runs it as this script does",
     "install -m 644 packaging/systemd/nwscan-measure.* /etc/systemd/system/": "systemd's own checks run on the units",
     "systemctl daemon-reload && systemctl enable --now nwscan-measure.timer": "needs systemd as the first process",
 }
 """The command lines in blocks of ``sh`` that are not run as they stand, each with its reason."""
+INSTALLED = re.compile(r"\.venv/bin/pip install (?:\.|'\.\[(\w+)\]')")
+"""Puts the clone into an environment, with an extra or without: which extras there are is known without an index."""
+DOOR = re.compile(r"make ([\w-]+)")
 
 
 def name(path: Path) -> str:
@@ -82,7 +84,40 @@ def test_no_command_line_is_left_out_without_a_reason() -> None:
         for line in text.splitlines()
         if line.strip() and not line.startswith("#")
     ]
-    assert sorted(set(lines)) == sorted([*NOT_RUN, COMPLETION])
+    alone = [line for line in lines if not INSTALLED.fullmatch(line) and not DOOR.fullmatch(line)]
+    assert sorted(set(alone)) == sorted([*NOT_RUN, COMPLETION])
+
+
+def test_each_door_that_a_document_names_is_one_of_make() -> None:
+    """What is behind the doors takes minutes or asks for packages: here make says what it would do."""
+    doors = sorted({found[1] for path in DOCUMENTS for found in DOOR.finditer(path.read_text(encoding="utf-8"))})
+    assert {"demo", "quick", "site", "test"} <= set(doors)
+    done = subprocess.run(["make", "-n", *doors], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_each_extra_that_a_document_installs_is_there() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    named = {
+        found[1] for path in DOCUMENTS for found in INSTALLED.finditer(path.read_text(encoding="utf-8")) if found[1]
+    }
+    assert {"libvirt", "notebook"} <= named <= set(extras)
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [(path, text) for path in DOCUMENTS for info, text in fences(path) if info == "python"],
+    ids=lambda value: name(value) if isinstance(value, Path) else "",
+)
+def test_the_python_in_a_document_runs(path: Path, text: str, tmp_path: Path) -> None:
+    for when in ("before", "after"):
+        ended = nwscan("analyze", CAPTURES / f"{when}.pcapng", "-o", f"{when}.json", cwd=tmp_path)
+        assert ended.code == 0, ended
+    env = os.environ | {"MPLBACKEND": "agg", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", text], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, ""), f"{path.name}: {done.stderr}"
 
 
 def test_the_line_for_completion_completes_commands_options_and_values() -> None:

@@ -145,7 +145,8 @@ def reservations(window: WindowCounts, which: str) -> list[str]:
     if window.frames_lost is None:
         remarks.append(f"whether frames were lost in the window {which} is not known")
     elif window.frames_lost:
-        remarks.append(f"{window.frames_lost} frames were lost in the window {which}")
+        lost = "1 frame was" if window.frames_lost == 1 else f"{window.frames_lost:,} frames were"
+        remarks.append(f"{lost} lost in the window {which}")
     if window.stopped_early:
         remarks.append(f"the window {which} ended early: {window.stopped_early}")
     return remarks

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -161,7 +162,7 @@ def _for_guest(
     if proposals.plan.steps and shape == "table" and (apply_it or output is not None):
         show_blast_radius([proposals.plan], settings, targets, shape)
     if not apply_it:
-        _next_step(proposals, shape)
+        _next_step(proposals, shape, output)
         return 0
     if not keeping.yes:
         _ask_about_shared(guest, proposals.proposals)
@@ -288,6 +289,7 @@ def _ask_about_shared(guest: str, proposals: Sequence[Proposal]) -> None:
         raise UsageError(f"the filter would drop what goes to {', '.join(ours)}", guest, f"run it again with {words}")
 
 
-def _next_step(proposals: Proposals, shape: str) -> None:
+def _next_step(proposals: Proposals, shape: str, output: Path | None) -> None:
     if shape == "table" and proposals.plan.steps:
-        click.echo(f"To put it in: nwscan suggest --apply {typed(proposals.plan)}")
+        again = f"suggest --apply {typed(proposals.plan)}" if output is None else f"apply {quote(str(output))}"
+        click.echo(f"To put it in: nwscan {visible(again)}")

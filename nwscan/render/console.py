@@ -90,7 +90,7 @@ class Sentence:
         further = first + hanging
         joined = _UNBROKEN.sub(lambda found: f"{found[1] or ''}{_JOINT}", words)
         for number, line in enumerate(Text(joined).wrap(console, max(options.max_width - further, 1))):
-            yield Text(" " * (further if number else first) + line.plain.replace(_JOINT, " "), style)
+            yield Text(" " * (further if number else first) + line.plain.rstrip().replace(_JOINT, " "), style)
 
 
 def headline(sentence: str) -> Sentence:

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from analyzer.model.classes import FrameClass
 from nwscan.render.console import console
-from nwscan.render.text import count, short, visible
+from nwscan.render.text import count, short, shortened, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nwscan.worker.messages import Progress as Told
+
+
+_LABEL_MOST: Final = 12
+"""Columns of a name: with it all figures stand on a line of 80, and the bar has what is left."""
+_COUNTED_MOST: Final = 100_000
+
+
+def _many(number: int) -> str:
+    """Give a count, from a hundred thousand on in as few characters as a rate."""
+    return count(number) if number < _COUNTED_MOST else short(number, "").strip()
 
 
 class _Bar:
@@ -25,7 +35,7 @@ class _Bar:
         self._bar = bar
         self._total_s = total_s
         self._announcement = announcement
-        self._task = bar.add_task(visible(label), total=total_s or 1.0, told="starting")
+        self._task = bar.add_task(shortened(visible(label), _LABEL_MOST), total=total_s or 1.0, told="starting")
         self._since_s = time.monotonic()
 
     def started(self) -> None:
@@ -42,11 +52,11 @@ class _Bar:
     def progress(self, progress: Told) -> None:
         """Show frames, rate, foreign frames and loss."""
         elapsed_s = max(time.monotonic() - self._since_s, 1e-3)
-        told = f"{count(progress.frames)} frames, {short(progress.frames / elapsed_s, 'frames/s')}"
+        told = f"{_many(progress.frames)} frames, {short(progress.frames / elapsed_s, 'frames/s')}"
         if progress.classes:
-            told += f", {count(progress.classes[FrameClass.FOREIGN_UNICAST])} foreign"
+            told += f", {_many(progress.classes[FrameClass.FOREIGN_UNICAST])} foreign"
         if progress.lost:
-            told += f", {count(progress.lost)} lost"
+            told += f", {_many(progress.lost)} lost"
         done = elapsed_s if self._total_s else progress.share
         self._bar.update(self._task, completed=done, told=told)
 

@@ -10,7 +10,7 @@ from generator.evaluate.fields import Reason, Verdict
 from generator.evaluate.prediction import WANTED
 from generator.nwfilter.values import ETHERTYPE_NAMES
 from nwscan.render.class_names import CLASS_NAMES
-from nwscan.render.console import console, headline, lines, remark, table
+from nwscan.render.console import Sentence, console, headline, lines, remark, table
 from nwscan.render.text import count, short, visible
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def print_replay(found: Replay, *, show_commands: bool = False) -> None:
         out.print(remark(line))
     if found.expression.text is not None:
         out.print(remark("What it drops, in tcpdump's words:"))
-        out.print(f"  {visible(found.expression.text)}", soft_wrap=True)
+        out.print(Sentence(f"  {found.expression.text}", "", hanging=0))
     if show_commands:
         out.print(headline("It becomes, on the tap TAP:"))
         for line in found.program.lines("TAP"):

@@ -35,6 +35,14 @@ def csv_cell(text: str) -> str:
     return f"'{shown}" if shown[:1] in {"=", "+", "-", "@"} else shown
 
 
+def shortened(text: str, most: int) -> str:
+    """Give ``text`` in at most so many characters, its middle being left out: names differ at their ends."""
+    if len(text) <= most:
+        return text
+    first = most // 2
+    return f"{text[:first]}…{text[first + 1 - most :]}"
+
+
 def count(number: float) -> str:
     """Give a count with thousands separated: ``4,812``."""
     return f"{number:,.0f}"

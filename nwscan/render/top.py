@@ -13,7 +13,7 @@ from rich.text import Text
 
 from analyzer.model.classes import TO_GUEST_CLASSES, FrameClass
 from nwscan.render.console import console, headline, remark
-from nwscan.render.text import count, short, visible
+from nwscan.render.text import count, short, shortened, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -182,12 +182,9 @@ def _named(card: CountedCard) -> tuple[Text, Text]:
 
 
 def _fitting(card: CountedCard, columns: int) -> tuple[Text, Text]:
-    """Give its name and its tap; of a name that is too long its middle is left out: names differ at their ends."""
+    """Give its name and its tap; of a name that is too long its middle is left out."""
     name, tap = _named(card)
-    if len(name) <= columns:
-        return name, tap
-    first = columns // 2
-    return Text(f"{name.plain[:first]}…{name.plain[first + 1 - columns :]}"), tap
+    return Text(shortened(name.plain, columns)), tap
 
 
 def rate_text(fps: float) -> str:

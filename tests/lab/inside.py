@@ -117,7 +117,8 @@ def _make_mounts() -> None:
     Path("/etc/libvirt/qemu.conf").write_text(QEMU_CONF)
     Path("/etc/libvirt/libvirt.conf").write_text("")
     Path(ROOT, "libvirtd.conf").write_text(LIBVIRTD_CONF)
-    Path("/run/libvirt/libvirt-sock").symlink_to(LIBVIRT_SOCKET)  # so that qemu:///system is the lab's own as well
+    for name in ("libvirt-sock", "libvirt-sock-ro"):  # so that qemu:///system is the lab's own as well
+        Path("/run/libvirt", name).symlink_to(Path(LIBVIRT_SOCKET).with_name(name))
     if Path("/dev/kvm").exists():
         # the guests run on any machine; where KVM is there but does not work, libvirt would probe it for a minute
         mask = Path(ROOT, "no-kvm")

@@ -292,7 +292,7 @@ def test_small_losses_unknown_losses_and_early_ends_are_remarked() -> None:
     assert judge(before, after).remarks == (
         "whether frames were lost in the window after is not known",
         "the window after ended early: the tap vanished",
-        "1 frames were lost in the window before",
+        "1 frame was lost in the window before",
     )
 
 
