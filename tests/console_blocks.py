@@ -56,7 +56,7 @@ def answers_in(told: tuple[str, ...]) -> list[str]:
 
 def without_answers(text: str) -> str:
     """The same text, each question at the end of a line and without its answer, which goes where it is typed."""
-    return re.sub(rf"{_QUESTION}(?: ?[yn]$)?[ ]*", r"\1\n", text, flags=re.MULTILINE)
+    return re.sub(rf"{_QUESTION}(?: ?(?:[yn]|\^D)$)? *", r"\1\n", text, flags=re.MULTILINE)
 
 
 def lines_of(text: str) -> tuple[str, ...]:

@@ -105,7 +105,7 @@ def make(folder: Path, captures: Path) -> Iterator[Path]:
             typist.prepare("nwscan capture vm2 -o vm2.json")
             for shot in (*FILES, *BEFORE):
                 yield from typist.draw(shot)
-            typist.prepare("nwscan suggest --apply vm1 --yes")
+            typist.prepare("nwscan suggest --apply vm1 --yes --force")
             for shot in AFTER:
                 yield from typist.draw(shot)
             yield from typist.draw_top()

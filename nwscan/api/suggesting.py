@@ -18,7 +18,7 @@ from generator.suggest.suggestion import Suggestion, filters_to_predict, interfa
 from generator.suggest.suggestion import suggest as suggest_filter
 from nwscan import kept
 from nwscan.api.bridge_looks import BridgeLooks
-from nwscan.api.identify import all_cards, cards_of
+from nwscan.api.identify import all_cards, cards_of, with_agents
 from nwscan.api.inputs import open_inputs
 from nwscan.api.measure import CaptureOptions, Unwatched, Watcher, analyze
 from nwscan.api.planning import make_plan, read_library
@@ -87,10 +87,11 @@ _UNTRIED: Final = Tried()
 
 @dataclass(frozen=True, slots=True)
 class Proposals:
-    """What is proposed for one guest: a proposal a card, and one plan for all of them."""
+    """What is proposed for one guest: a proposal a card, and one plan for all of them; why its agent told nothing."""
 
     proposals: tuple[Proposal, ...]
     plan: Plan
+    notes: tuple[str, ...] = ()
 
 
 def suggest(
@@ -98,20 +99,25 @@ def suggest(
     options: CaptureOptions | None = None,
     *,
     wish: Wish = _MAC,
+    ask_agent: bool = False,
     settings: Settings | None = None,
     watcher: Watcher | None = None,
 ) -> Proposals:
     """Propose a filter for each card of a guest, from fresh windows; nothing is changed.
 
-    Measures where no kept window is younger than a quarter of an hour. Raises HostError where libvirt or a tap refuses.
+    Measures where no kept window is younger than a quarter of an hour. With ``ask_agent`` the addresses that the
+    guest's agent tells count as seen, not as trusted. Raises HostError where libvirt or a tap refuses.
     """
     settings = settings or Settings()
-    cards = tuple(replace(card, identity=wish.of(card.identity)) for card in cards_of([target], settings))
+    found = cards_of([target], settings)
+    identities = tuple(card.identity for card in found)
+    identities, notes = with_agents(identities, settings) if ask_agent else (identities, ())
+    cards = tuple(replace(card, identity=wish.of(one)) for card, one in zip(found, identities, strict=True))
     if wish.addresses and len(cards) > 1:
         names = ", ".join(f"{card.identity.name}:{card.identity.card}" for card in cards)
         raise UsageError("the addresses of which card are these?", f"--ip for {names}", "name one card")
     (proposals,) = _for_guests(cards, options, wish, settings, watcher)
-    return proposals
+    return replace(proposals, notes=notes)
 
 
 def suggest_all(

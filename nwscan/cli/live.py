@@ -47,6 +47,9 @@ def top(context: click.Context, interval_s: float, once: bool, shape: str) -> No
 
     What is shown was delivered to the guest; where a filter acts, what was offered to it stands beside it. lost/s are
     frames that the guest did not take from its tap in time. --format json and csv print one snapshot.
+
+    Ctrl-C, SIGTERM and SIGHUP end it as q does, and the terminal is as it was. No program can do that after SIGKILL:
+    type reset then. What it counted with goes with the process in any case.
     """
     settings = settings_of(context)
     if once or shape != "table":

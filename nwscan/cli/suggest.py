@@ -13,6 +13,7 @@ import click
 from analyzer.errors import UsageError
 from nwscan.cli.options import (
     addresses_from,
+    asking_agent,
     autostop,
     check_output,
     confirm_within,
@@ -21,6 +22,7 @@ from nwscan.cli.options import (
     migration_targets,
     output_format,
     settings_of,
+    tell,
     typed,
     whose,
 )
@@ -43,6 +45,7 @@ EXIT_REFUSED: Final = 1
 @autostop
 @click.option("--from", "source", metavar="FILE", help="Suggest from a capture file; needs no libvirt without GUEST.")
 @whose
+@asking_agent
 @click.option(
     "--captured-on", type=click.Choice(["tap", "guest"]), help="Trust the file's direction flags, as seen there."
 )
@@ -79,6 +82,7 @@ def suggest(
     source: str | None,
     macs: tuple[str, ...],
     ips: tuple[str, ...],
+    ask_agent: bool,
     captured_on: str | None,
     also: tuple[str, ...],
     profile: str,
@@ -103,6 +107,8 @@ def suggest(
     """
     from nwscan.api.suggesting import Wish
 
+    if ask_agent and (guest is None or source is not None or remedy is not None):
+        raise UsageError("whose agent?", "--ask-agent", "name a guest, without --from, --all and --remedy")
     wish = Wish(profile, macs_from(also, "--also-mac"), addresses_from(ips), keep)
     if source is not None:
         if output is not None:
@@ -129,7 +135,7 @@ def suggest(
         return suggest_whole.suggest_remedy(
             guest, remedy, options, settings, keeping, also=own, with_hook=with_hook, **go_on
         )
-    return _for_guest(guest, wish, options, settings, keeping, began_ns, folder=folder, **go_on)
+    return _for_guest(guest, wish, options, settings, keeping, began_ns, ask_agent=ask_agent, folder=folder, **go_on)
 
 
 def _for_guest(
@@ -140,6 +146,7 @@ def _for_guest(
     keeping: Keeping,
     began_ns: int,
     *,
+    ask_agent: bool,
     folder: Path | None,
     output: Path | None,
     targets: tuple[str, ...],
@@ -153,7 +160,10 @@ def _for_guest(
 
     shape = keeping.shape
     with capture_progress(guest, options.duration_s) as watcher:
-        proposals = suggesting.suggest(guest, options, wish=wish, settings=settings, watcher=watcher)
+        proposals = suggesting.suggest(
+            guest, options, wish=wish, ask_agent=ask_agent, settings=settings, watcher=watcher
+        )
+    tell(proposals.notes)
     _tell_of_kept(proposals.proposals, began_ns)
     show(proposals.proposals, shape, settings.virsh_uri, show_xml=not apply_it)
     _write(proposals, folder, output)

@@ -48,6 +48,10 @@ class Terminal:
         """What is on the terminal now; with ``colours`` as the escapes that make it."""
         return self._tmux("capture-pane", "-p", *(["-e"] if colours else []))
 
+    def cursor_is_shown(self) -> bool:
+        """Whether there is a cursor to be seen."""
+        return self._tmux("display-message", "-p", "#{cursor_flag}").strip() == "1"
+
     def press(self, *keys: str) -> None:
         """Press keys, by the names that tmux has for them."""
         self._tmux("send-keys", *keys)

@@ -140,6 +140,7 @@ def test_no_agent_runs_in_the_guest(nwscan: Nwscan, guest: Guest) -> None:
     captured = nwscan.run("capture", guest.tap, "--ask-agent", "--json", duration_s=0.2)
     assert said in captured.stderr
     assert captured.document["guest"]["macs"] == [VM1.mac]
+    assert said in nwscan.run("suggest", guest.name, "--ask-agent", code=1, duration_s=0.2).stderr
 
 
 def test_a_vlan_of_the_guest(nwscan: Nwscan, guest: Guest) -> None:

@@ -105,6 +105,34 @@ def test_the_view_on_a_terminal(lab: Lab, nwscan: Nwscan) -> None:
     assert not Path(nwscan.state).exists()
 
 
+def pid_of_top(lab: Lab) -> str:
+    """The live view's PID in the lab: it has the terminal."""
+    words = ("nwscan", "top")
+    found = [
+        folder.name
+        for folder in lab.outside("/proc").glob("[0-9]*")
+        if tuple(Path(word).name for word in (folder / "cmdline").read_text().split("\0")[1:3]) == words
+    ]
+    (pid,) = found
+    return pid
+
+
+@needs_tmux
+@pytest.mark.parametrize("name", ["TERM", "HUP"])
+def test_a_signal_ends_the_view_and_leaves_the_terminal_as_it_was(lab: Lab, nwscan: Nwscan, name: str) -> None:
+    command = ["sh", "-c", "stty -g | cksum; nwscan top --interval 0.5; echo it ended with $?; stty -g | cksum"]
+    with Terminal(lab, command, env=nwscan.environment(1)) as terminal:
+        terminal.wait_until(lambda now: len(row_of(now, "vm1")) > 3, "vm1 has rates")
+        lab.run(["kill", f"-{name}", pid_of_top(lab)], check=True)
+        shown = terminal.wait_until(lambda now: "\nended with 0" in now, "the view has ended")
+        before, ended, after = shown.split("\n")[:3]
+        assert ended == "it ended with 0"
+        assert before == after
+        assert terminal.cursor_is_shown()
+        assert "q: quit" not in shown
+    assert "nwscan-" not in tables(lab)
+
+
 @needs_tmux
 def test_the_view_without_colour_and_its_end_by_signal(lab: Lab, nwscan: Nwscan) -> None:
     env = {**nwscan.environment(1), "NO_COLOR": "1"}

@@ -45,6 +45,7 @@ WRONG: dict[str, tuple[int, tuple[object, ...], str]] = {
     "nobody to ask before applying": (USAGE, ("suggest", "--apply", "vm1"), "off a terminal nobody can be asked"),
     "whom to undo, or all": (USAGE, ("rollback",), "whose change?"),
     "a MAC that libvirt knows": (USAGE, ("suggest", "vm1", "--mac", MAC), "libvirt knows the guest's MAC"),
+    "an agent of a file": (USAGE, ("suggest", "--from", BEFORE, "--ask-agent"), "whose agent?"),
     "a plan from a file": (USAGE, ("suggest", "--from", BEFORE, "-o", "plan.json"), "a plan is for a guest"),
     "a guess to suggest from": (USAGE, ("suggest", "--from", VLAN, "--guess"), "No such option '--guess'"),
     "standard input twice": (USAGE, ("analyze", "-", "-", "--mac", MAC), "standard input can be read once"),
