@@ -19,7 +19,7 @@ CLASS_NAMES: Final = {
 _SUBCLASS_NAMES: Final = {
     "own_address": "to its own address",
     "other_address": "to another IP address",
-    "address_not_judged": "IP address not judged",
+    "address_not_judged": "to its MAC, IP not judged",
     "link_local_control": "link control (STP, LLDP)",
     "nlb_group": "NLB cluster's group",
     "all_hosts": "group of all hosts",
@@ -29,7 +29,7 @@ _SUBCLASS_NAMES: Final = {
     "group_left": "group it has left",
     "group_not_joined": "group it has not joined",
     "group_not_reported": "group it did not report",
-    "group_unknown": "group, joined or not",
+    "group_unknown": "group, not known if joined",
     "arp_announcement": "ARP announcement",
     "arp_for_guest": "ARP for the guest",
     "arp_for_others": "ARP for others",
