@@ -6,7 +6,7 @@ FUZZED := frames packed pcap pcapng evaluator filters cards documents journals
 CODE := analyzer generator nwscan
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick lint lab lab-shell bench evaluator fuzz sanitize faults counter docs site notebooks pictures clean
+.PHONY: help setup demo test quick lint lab lab-shell bench evaluator fuzz sanitize faults attack soak counter docs site notebooks pictures clean
 
 help:  ## list the doors
 	@echo "make DOOR, where DOOR is one of:"
@@ -58,6 +58,12 @@ faults: setup  ## every fault at every step of every kind of plan, on a real lib
 
 counter: setup  ## build the eBPF classifier's object anew, which is kept beside its source
 	@$(PYTHON) -m tools.tap_counter
+
+attack: setup  ## two guests with root inside against nwscan, five minutes of every try; writes docs/attack.md
+	@$(PYTHON) -m tests.lab.attack_record --record docs/attack.md
+
+soak: setup  ## capture, top and export for half an hour while taps come and go; writes docs/soak.md
+	@$(PYTHON) -m tests.soak --record
 
 docs: setup  ## write the documents that are generated from the code
 	@NWSCAN_REGENERATE=1 $(PYTEST) -q -k generated

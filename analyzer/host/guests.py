@@ -70,6 +70,10 @@ class GuestCard:
     """Why the guest is marked to keep its foreign unicast (domain_xml.KEEP_URI); None where it is not."""
 
 
+_KEPT_OUT: Final = ("permission denied", "access denied", "authentication", "authorization")
+"""What libvirt and polkit say of a user that may not."""
+
+
 def load_libvirt() -> ModuleType:
     """Give the libvirt module, kept from writing to standard error. Raises HostError where it is not installed."""
     try:
@@ -82,6 +86,15 @@ def load_libvirt() -> ModuleType:
 
 def _ignore_error(_context: object, _error: object) -> None:
     """Keep libvirt's chatter off standard error: every error also comes as an exception."""
+
+
+def unreachable(error: Exception, uri: str) -> HostError:
+    """Give the error of a libvirt that nobody answers for, or that lets this user not in: socket's group, or polkit."""
+    told = getattr(error, "get_error_message", error.__str__)()
+    hint = "see whether libvirtd (or virtqemud) runs, and name another one with --connect"
+    if any(word in told.lower() for word in _KEPT_OUT):
+        hint = "join the group of libvirt's socket (unix_sock_group; libvirt on Debian), or ask for a polkit rule"
+    return HostError(f"cannot reach libvirt: {told}", uri, hint)
 
 
 class LibvirtReader:
@@ -103,11 +116,7 @@ class LibvirtReader:
         try:
             self._connection = self._libvirt.openReadOnly(self.uri)
         except self._libvirt.libvirtError as error:
-            raise HostError(
-                f"cannot reach libvirt: {error.get_error_message()}",
-                self.uri,
-                "see whether libvirtd (or virtqemud) runs, and name another one with --connect",
-            ) from error
+            raise unreachable(error, self.uri) from error
         return self
 
     def __exit__(self, *_: object) -> None:

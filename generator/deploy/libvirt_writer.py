@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from analyzer.errors import HostError
 from analyzer.host.domain_xml import InterfaceXml, for_update, interfaces, read_binding
 from analyzer.host.filter_users import read_filter_users
-from analyzer.host.guests import load_libvirt, told_addresses
+from analyzer.host.guests import load_libvirt, told_addresses, unreachable
 from analyzer.host.rules import kernel_rules
 from analyzer.model.addresses import parse_mac
 from generator.deploy.bridge_writer import BridgeWriter
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from generator.deploy.door import BridgeDoor
 
 AGENT_TIMEOUT_S: Final = 10.0
-_PERMISSION_HINT: Final = "run as root, or with a polkit rule that lets you manage libvirt"
 
 
 class LibvirtWriter:
@@ -42,7 +41,7 @@ class LibvirtWriter:
         try:
             self._connection = self._libvirt.open(self.uri)
         except self._libvirt.libvirtError as error:
-            raise HostError(f"cannot reach libvirt: {error.get_error_message()}", self.uri, _PERMISSION_HINT) from error
+            raise unreachable(error, self.uri) from error
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -47,7 +47,9 @@ class TapWatch:
         if not self._next_look_s <= now_s < self._look_until_s:
             return []
         self._next_look_s = now_s + _LOOK_EVERY_S
-        lost = [place for place, (tap, index) in enumerate(self._taps) if interfaces.get(tap) != index or index is None]
+        names = {index: name for name, index in interfaces.items()}
+        self._taps = [(tap if index is None else names.get(index, tap), index) for tap, index in self._taps]
+        lost = [place for place, (_, index) in enumerate(self._taps) if index not in names]
         if not lost and not self._everything:
             return []
         running = self._running() if self._everything or any(self._cards[place].uuid for place in lost) else []
