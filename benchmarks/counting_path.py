@@ -3,8 +3,9 @@
 As root, in a network namespace of its own: a sender, a bridge, and a guest's tap (veth) that gets every frame since the
 bridge knows nobody. The sender sends as fast as it can, with a real-time priority on core 0, so that the time a frame
 takes is its way through the kernel; readers run on core 1. Each round measures the path alone, with the meter (all four
-counting points), with a classifier at the tap's egress (eBPF, counts what was delivered only; needs clang and tc) and
-with ``tcpdump -s 64 -w /dev/null``, one after the other; told are medians over the rounds of what each adds.
+counting points), with the eBPF classifier as `top` and `export` hang it on a tap (by links, and by filters of tc as on
+kernels before 6.6) and with ``tcpdump -s 64 -w /dev/null``, one after the other; told are medians over the rounds of
+what each adds.
 """
 
 from __future__ import annotations
@@ -14,10 +15,8 @@ import contextlib
 import ctypes
 import os
 import platform
-import shutil
 import socket
 import subprocess
-import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,10 +24,14 @@ from statistics import median, quantiles
 from typing import TYPE_CHECKING, Final
 
 from analyzer.host.meter import Meter
+from analyzer.host.tap_counter import TapCounter
+from analyzer.host.tap_hooks import by_filter, by_link
 from analyzer.model.classes import FrameClass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from analyzer.host.tap_hooks import Attach
 
 _CLONE_NEWNET: Final = 0x4000_0000
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
@@ -37,7 +40,6 @@ FRAMES: Final = 250_000
 OCTETS: Final = 128
 GUEST_MAC: Final = 0x525400000001
 RESULTS: Final = Path(__file__).with_name("COUNTING_PATH.md")
-SOURCE: Final = Path(__file__).with_name("tap_counter.c")
 PRIORITY: Final = 20
 
 
@@ -122,30 +124,14 @@ def on_core_one() -> None:
 
 
 @contextlib.contextmanager
-def classified(program: Path) -> Iterator[None]:
-    """Have the classifier count at the tap's egress."""
-    run("tc", "qdisc", "add", "dev", "vnet0", "clsact")
-    run("tc", "filter", "add", "dev", "vnet0", "egress", "bpf", "da", "obj", str(program), "sec", "classifier")
-    yield
-    run("tc", "qdisc", "del", "dev", "vnet0", "clsact")
-
-
-def built(folder: Path) -> Path | None:
-    """Compile the classifier; None where there is no clang."""
-    clang = shutil.which("clang") or shutil.which("clang-14")
-    if clang is None or shutil.which("tc") is None:
-        return None
-    include = f"/usr/include/{platform.machine()}-linux-gnu"
-    program = folder / "tap_counter.o"
-    run(clang, "-O2", "-g", "-target", "bpf", "-I", include, "-c", str(SOURCE), "-o", str(program))
-    return program
-
-
-def run(*command: str) -> None:
-    """Run a command that has to succeed."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise SystemExit(f"{' '.join(command)}: {done.stderr}")
+def classified(attach: Attach) -> Iterator[None]:
+    """Have the classifier count, and see that it did."""
+    with TapCounter(attach) as counter:
+        counter.change({"vnet0": (GUEST_MAC,)}, ())
+        yield
+        seen = int(counter.read()["vnet0"][FrameClass.FOREIGN_UNICAST, 0])
+    if seen < FRAMES:
+        raise SystemExit(f"the classifier counted {seen} of {FRAMES} frames")
 
 
 def measure(
@@ -173,14 +159,14 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name}")
     chosen = parser.parse_args()
     make_host()
-    with tempfile.TemporaryDirectory() as folder:
-        program = built(Path(folder))
-        ways: dict[str, Callable[[], contextlib.AbstractContextManager[None]]] = {"alone": alone, "meter": metered}
-        if program is not None:
-            ways["classifier"] = lambda: classified(program)
-        ways["tcpdump"] = captured
-        found = measure(ways, chosen.rounds)
-    text = told(found)
+    ways: dict[str, Callable[[], contextlib.AbstractContextManager[None]]] = {
+        "alone": alone,
+        "meter": metered,
+        "links": lambda: classified(by_link),
+        "filters": lambda: classified(by_filter),
+        "tcpdump": captured,
+    }
+    text = told(measure(ways, chosen.rounds))
     print(text)
     if chosen.write:
         RESULTS.write_text(text, encoding="utf-8")
@@ -188,7 +174,8 @@ def main() -> None:
 
 NAMES: Final = {
     "meter": "the nft meter: offered, delivered, and both for what the guest sends",
-    "classifier": "eBPF at the tap's egress: delivered only",
+    "links": "the eBPF classifier, by links: delivered, and what the guest sends",
+    "filters": "the same by filters of tc",
     "tcpdump": "`tcpdump -s 64 -w /dev/null`",
 }
 

@@ -78,7 +78,7 @@ class TapCounter:
         return self._attach is tap_hooks.by_link
 
     def open(self) -> None:
-        """Load the programs; nothing is counted yet. What an ended process left on taps is taken off."""
+        """Load the programs; nothing is counted yet."""
         self._object.open()
         try:
             self._entries = self._object.map("taps", _ENTRY.itemsize)
@@ -86,9 +86,6 @@ class TapCounter:
                 self._object.program(tap_hooks.FROM_GUEST), self._object.program(tap_hooks.TO_GUEST)
             )
             self._attach = self._attach or tap_hooks.way_of_kernel(self._programs)
-            if not self.goes_with_its_process:
-                for leftover in tap_hooks.leftovers():
-                    tap_hooks.remove(leftover)
         except HostError:
             self.close()
             raise

@@ -148,9 +148,12 @@ def leftovers() -> tuple[Leftover, ...]:
     return tuple(found for tap in taps for found in _leftovers_of(tap))
 
 
-def remove(leftover: Leftover) -> None:
-    """Take a filter off; the qdisc stays, since whose it is cannot be told."""
-    _detach(leftover.interface, leftover.point, leftover.pid)
+def remove_leftovers() -> tuple[Leftover, ...]:
+    """Take these filters off and give them. Their qdisc stays, since whose it is cannot be told. Raises HostError."""
+    found = leftovers()
+    for one in found:
+        _detach(one.interface, one.point, one.pid)
+    return found
 
 
 def _leftovers_of(tap: str) -> list[Leftover]:

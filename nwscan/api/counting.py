@@ -1,8 +1,9 @@
 """Count on every tap of the host for as long as somebody looks: offered and delivered, by class, nothing captured.
 
-The kernel counts (analyzer/host/meter.py); here the taps are followed. Guests start, stop and come back, often under
+The kernel counts (tap_counters.py); here the taps are followed. Guests start, stop and come back, often under
 the same tap: what a card was counted on a tap is carried on, so that counts only ever grow. Interfaces are listed at
-each look (one cheap call); libvirt is asked after they changed, and once a minute.
+each look (one cheap call); libvirt is asked after they changed, and once a minute, and then the kernel for its rules:
+a tap on which a filter acts is counted ahead of it and behind it. One that begins to act is noticed within that minute.
 """
 
 from __future__ import annotations
@@ -20,14 +21,16 @@ from analyzer.errors import HostError, NwscanError, UsageError
 from analyzer.host import bridge
 from analyzer.host.guests import LibvirtReader
 from analyzer.host.interface_names import checked_interface_name
-from analyzer.host.meter import Meter, MeterReading
+from analyzer.host.meter import MeterReading
+from analyzer.host.rules import kernel_rules_of
 from analyzer.host.tap_drops import dropped_frames
 from analyzer.model.classes import CLASS_COUNT
 from nwscan.api.identify import guess_of_tap
+from nwscan.api.tap_counters import CountedBy, CountedTap, TapCounters
 from nwscan.config import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     import numpy.typing as npt
 
@@ -52,12 +55,14 @@ class CountedCard:
 class TapCount:
     """What was counted for one card on one tap since counting began; it only ever grows.
 
-    ``reading`` as the meter gives it; ``dropped`` are frames that came through and that the guest did not take.
+    ``reading`` as the meter gives it, offered and delivered being the same where no filter acts; ``dropped`` are frames
+    that came through and that the guest did not take.
     """
 
     card: CountedCard
     reading: MeterReading
     dropped: int
+    counted_by: CountedBy
 
     @property
     def key(self) -> CardKey:
@@ -69,13 +74,15 @@ class TapCount:
 class HostCount:
     """All taps at one moment. ``uncounted`` are cards on no Linux bridge: not measured, which is not 0.
 
-    ``trouble`` is why the taps could not be followed when that was tried last: new ones are missing.
+    ``trouble`` is why the taps could not be followed when that was tried last: new ones are missing. ``fallback`` is
+    why the meter counts taps that the classifier should.
     """
 
     at_s: float
     taps: tuple[TapCount, ...]
     uncounted: tuple[CountedCard, ...]
     trouble: NwscanError | None = None
+    fallback: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +93,7 @@ class TapRate:
     offered: npt.NDArray[np.float64]
     delivered: npt.NDArray[np.float64]
     dropped_fps: float
+    counted_by: CountedBy
 
     @property
     def key(self) -> CardKey:
@@ -127,7 +135,7 @@ class HostCounting:
         self._settings = settings or Settings()
         self._lookup = lookup or self._ask_libvirt
         self._lock = threading.RLock()
-        self._meter = Meter({})
+        self._counters = TapCounters()
         self._counted: dict[CardKey, CountedCard] = {}
         self._uncounted: tuple[CountedCard, ...] = ()
         self._before: OrderedDict[CardKey, MeterReading] = OrderedDict()
@@ -146,23 +154,24 @@ class HostCounting:
             cards = [CountedCard(guess) for tap in self._interfaces if (guess := guess_of_tap(tap)) is not None]
             if not cards:
                 raise
-        self._meter.open()
+        self._counters.open()
         try:
             self._follow(cards)
         except BaseException:
-            self._meter.close()
+            self._counters.close()
             raise
         self._look_s = time.monotonic() + _LOOK_EVERY_S
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._meter.close()
+        self._counters.close()
 
     def look(self) -> None:
         """Follow taps that came or went. What libvirt or the kernel refuses now is tried again with the next look."""
         now_s, interfaces = time.monotonic(), _interfaces()
         if interfaces != self._interfaces:
             self._interfaces, self._changed_s, self._looks, self._look_s = interfaces, now_s, 0, now_s
+            self._return()
         if now_s < self._look_s:
             return
         self._looks += 1
@@ -184,14 +193,15 @@ class HostCounting:
     def read(self) -> HostCount:
         """Give what was counted until now, by guest and tap. Raises HostError where the meter's table is gone."""
         with self._lock:
-            readings, dropped, interfaces = self._meter.read(), dropped_frames(), _interfaces()
+            readings, dropped, interfaces = self._counters.read(), dropped_frames(), _interfaces()
             taps = []
             for key, card in self._counted.items():
                 if key.tap in interfaces and key.tap in dropped:
                     self._drops[key].follow(interfaces[key.tap], dropped[key.tap])
                 reading = _added(self._before[key], readings[key.tap])
-                taps.append(TapCount(card, reading, self._drops[key].total))
-            return HostCount(time.monotonic(), tuple(sorted(taps, key=_name)), self._uncounted, self._trouble)
+                taps.append(TapCount(card, reading, self._drops[key].total, self._counters.ways[key.tap]))
+            ordered = tuple(sorted(taps, key=_name))
+            return HostCount(time.monotonic(), ordered, self._uncounted, self._trouble, self._counters.fallback)
 
     def cards(self) -> tuple[CountedCard, ...]:
         """Give the cards that are counted now."""
@@ -201,25 +211,39 @@ class HostCounting:
     def _known(self) -> tuple[CountedCard, ...]:
         return (*self._counted.values(), *self._uncounted)
 
+    def _return(self) -> None:
+        """Go on counting taps that came back under their names, whoever is asked about them later."""
+        try:
+            with self._lock:
+                self._counters.follow()
+        except HostError as error:
+            self._trouble = error
+
     def _follow(self, cards: Iterable[CountedCard]) -> None:
-        """Have the meter count exactly these cards."""
+        """Have exactly these cards counted."""
         found = [card for card in cards if card.identity.tap]
         ports = {port.name for port in bridge.all_ports()}
         by_tap = {card.identity.tap: card for card in found if _can_count(card, ports)}
         wanted = {_key(card): card for card in by_tap.values()}
+        filtered = _filtered(wanted.values()) if self._counters.has_choice else set()
         with self._lock:
-            self._change(wanted)
+            self._change(wanted, filtered)
             self._counted = wanted
             self._uncounted = tuple(card for card in found if _key(card) not in wanted)
             self._forget()
 
-    def _change(self, wanted: Mapping[CardKey, CountedCard]) -> None:
-        gone = [key for key in self._counted if key not in wanted]
-        new = [key for key in wanted if key not in self._counted]
+    def _change(self, wanted: Mapping[CardKey, CountedCard], filtered: Collection[str]) -> None:
+        taps = {key: CountedTap(key.macs, key.tap in filtered) for key in wanted}
+        stay = {
+            key for key in wanted
+            if key in self._counted and self._counters.ways.get(key.tap) is self._counters.way(taps[key])
+        }  # fmt: skip
+        gone = [key for key in self._counted if key not in stay]
+        new = [key for key in wanted if key not in stay]
         if not gone and not new:
             return
-        last = self._meter.read()
-        self._meter.change({key.tap: key.macs for key in new}, [key.tap for key in gone])
+        last = self._counters.read()
+        self._counters.change({key.tap: taps[key] for key in new}, [key.tap for key in gone])
         for key in gone:
             self._before[key] = _added(self._before[key], last[key.tap])
             self._before.move_to_end(key)
@@ -251,7 +275,8 @@ def rates(earlier: HostCount, later: HostCount) -> tuple[TapRate, ...]:
         if tap.key in before:
             passed = tap.reading.since(before[tap.key].reading)
             dropped_fps = (tap.dropped - before[tap.key].dropped) / elapsed_s
-            found.append(TapRate(tap.card, passed.offered / elapsed_s, passed.delivered / elapsed_s, dropped_fps))
+            offered, delivered = passed.offered / elapsed_s, passed.delivered / elapsed_s
+            found.append(TapRate(tap.card, offered, delivered, dropped_fps, tap.counted_by))
     return tuple(found)
 
 
@@ -273,6 +298,16 @@ def _can_count(card: CountedCard, ports: set[str]) -> bool:
         return checked_interface_name(card.identity.tap or "") in ports and bool(card.identity.macs)
     except UsageError:
         return False
+
+
+def _filtered(cards: Iterable[CountedCard]) -> set[str]:
+    """Give the taps on which a filter acts, by libvirt's word or the kernel's; all of them where that does not tell."""
+    filters = {card.identity.tap or "": card.filter for card in cards}
+    try:
+        rules = kernel_rules_of(filters)
+    except HostError:
+        return set(filters)
+    return {tap for tap, name in filters.items() if name is not None or rules[tap].rules}
 
 
 def _interfaces() -> dict[str, int]:

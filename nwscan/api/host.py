@@ -109,6 +109,7 @@ def doctor(settings: Settings | None = None) -> tuple[Check, ...]:
         _asked("libvirt", "list, suggest --apply, verify", lambda: _libvirt(settings)),
         _asked("nwfilter schema", "checking generated filters", _schema),
         _asked("meter", "verify", _meter),
+        _asked("classifier", "top, export at a small cost", _classifier),
         _state(settings),
         _asked("journal", "rollback", lambda: _journal(settings)),
     ]
@@ -116,13 +117,14 @@ def doctor(settings: Settings | None = None) -> tuple[Check, ...]:
 
 
 def clean() -> tuple[str, ...]:
-    """Remove what ended processes of nwscan left in the kernel and give the names of the tables that went."""
+    """Remove what ended processes of nwscan left in the kernel and name what went."""
     from analyzer.host.meter import remove_table, stale_tables
+    from analyzer.host.tap_hooks import remove_leftovers
 
     removed = stale_tables()
     for name in removed:
         remove_table(name)
-    return removed
+    return (*removed, *map(str, remove_leftovers()))
 
 
 def doctor_document(checks: tuple[Check, ...]) -> dict[str, Any]:
@@ -235,6 +237,21 @@ def _meter() -> tuple[bool, str, str]:
     if stale:
         return False, f"left over: {', '.join(stale)}", "remove them with: nwscan doctor --clean"
     return True, "nftables answers, nothing left over", ""
+
+
+def _classifier() -> tuple[bool, str, str]:
+    from analyzer.host.tap_counter import TapCounter
+    from analyzer.host.tap_hooks import leftovers
+
+    left = leftovers()
+    if left:
+        return False, f"left over: {', '.join(map(str, left))}", "remove them with: nwscan doctor --clean"
+    try:
+        with TapCounter() as counter:
+            way = "links that go with their process" if counter.goes_with_its_process else "filters of tc"
+    except HostError as error:
+        return False, f"the nft meter counts instead: {error.what}", error.hint
+    return True, f"eBPF loads, on taps by {way}; nothing left over", ""
 
 
 def _state(settings: Settings) -> Check:

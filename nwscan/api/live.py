@@ -80,9 +80,15 @@ def top_document(found: tuple[TapRate, ...], count: HostCount, interval_s: float
     ``interval_s`` is how long was counted really: a rate times it is the count.
     """
     taps = [{**_card(rate.card), **_rates(rate)} for rate in found]
-    uncounted = [{**_card(card), "classes": None, "dropped_fps": None} for card in count.uncounted]
+    uncounted = [{**_card(card), "classes": None, "dropped_fps": None, "counted_by": None} for card in count.uncounted]
     trouble = None if count.trouble is None else count.trouble.what
-    return {"schema": TOP_SCHEMA, "interval_s": interval_s, "trouble": trouble, "taps": [*taps, *uncounted]}
+    return {
+        "schema": TOP_SCHEMA,
+        "interval_s": interval_s,
+        "trouble": trouble,
+        "fallback": count.fallback,
+        "taps": [*taps, *uncounted],
+    }
 
 
 def _card(card: CountedCard) -> dict[str, Any]:
@@ -106,4 +112,4 @@ def _rates(rate: TapRate) -> dict[str, Any]:
         }
         for kind in _CLASSES
     }
-    return {"classes": classes, "dropped_fps": rate.dropped_fps}
+    return {"classes": classes, "dropped_fps": rate.dropped_fps, "counted_by": str(rate.counted_by)}

@@ -51,12 +51,12 @@ def top_csv(document: Mapping[str, Any]) -> str:
     """Give a snapshot of ``top``, a row a tap and class; a tap that is not counted has one without a class."""
     keys = ("guest", "tap", "mac", "bridge", "filter")
     sides = [(side, unit) for side in ("offered", "delivered") for unit in ("frames_per_s", "octets_per_s")]
-    header = (*keys, "class", *(f"{side}_{unit}" for side, unit in sides), "dropped_fps")
+    header = (*keys, "class", *(f"{side}_{unit}" for side, unit in sides), "dropped_fps", "counted_by")
 
     def rows() -> Iterator[tuple[object, ...]]:
         for tap in document["taps"]:
             for kind, values in (tap["classes"] or {"": None}).items():
                 cells = [None if values is None else values[side][unit] for side, unit in sides]
-                yield (*(tap[key] for key in keys), kind or None, *cells, tap["dropped_fps"])
+                yield (*(tap[key] for key in keys), kind or None, *cells, tap["dropped_fps"], tap["counted_by"])
 
     return csv_text(header, rows())

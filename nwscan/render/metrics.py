@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from nwscan.api.counting import CountedCard, HostCount
+    from nwscan.api.counting import CountedCard, HostCount, TapCount
     from nwscan.api.facts import HostFacts
 
     Family = CounterMetricFamily | GaugeMetricFamily
@@ -62,11 +62,15 @@ TAP_DROPPED = Metric(
     "nwscan_tap_dropped_frames", "Delivered frames that the guest did not take from its tap in time.", is_counter=True
 )
 CARD_INFO = Metric(
-    "nwscan_card_info", "A card that is counted, and the filter that libvirt names for it.",
-    (*_CARD, "uuid", "mac_address", "filter"),
+    "nwscan_card_info", "A card that is counted, the filter that libvirt names for it, and what counts it.",
+    (*_CARD, "uuid", "mac_address", "filter", "counted_by"),
 )  # fmt: skip
 UNCOUNTED = Metric("nwscan_uncounted_cards", "Cards with a tap on no Linux bridge: not counted.", ())
 COUNTING_UP = Metric("nwscan_counting_up", "Whether the kernel's counters could be read.", ())
+FALLBACK = Metric(
+    "nwscan_counting_fallback", "1 while the meter counts taps that the classifier should, which costs more; why.",
+    ("reason",),
+)  # fmt: skip
 FOLLOWING_UP = Metric("nwscan_following_up", "Whether new taps are found; 0 while libvirt does not answer.", ())
 RULE_HITS = Metric(
     "nwscan_rule_hits", "Packets that matched the kernel's rules for the tap, by what the rule does.",
@@ -87,7 +91,7 @@ BUILD_INFO = Metric("nwscan_build_info", "The version of nwscan.", ("version",))
 
 METRICS: Final = (
     OFFERED_FRAMES, OFFERED_BYTES, DELIVERED_FRAMES, DELIVERED_BYTES, TAP_DROPPED, CARD_INFO, UNCOUNTED, COUNTING_UP,
-    FOLLOWING_UP, RULE_HITS, DRIFT, WINDOW_FRAMES, WINDOW_LOST, WINDOW_END, VERDICT, VERDICT_TIME, FACTS_UP,
+    FALLBACK, FOLLOWING_UP, RULE_HITS, DRIFT, WINDOW_FRAMES, WINDOW_LOST, WINDOW_END, VERDICT, VERDICT_TIME, FACTS_UP,
     FACTS_TIME, BUILD_INFO,
 )  # fmt: skip
 
@@ -140,15 +144,16 @@ def _counts(count: HostCount) -> Iterator[Family]:
                     family.add_metric((*card, direction, kind.key), values[kind])
             yield family
     yield _of(TAP_DROPPED, [(card, tap.dropped) for card, tap in zip(labels, count.taps, strict=True)])
-    yield _of(CARD_INFO, [((*card, *_named(tap.card)), 1) for card, tap in zip(labels, count.taps, strict=True)])
+    yield _of(CARD_INFO, [((*card, *_named(tap)), 1) for card, tap in zip(labels, count.taps, strict=True)])
     yield _of(UNCOUNTED, [((), len(count.uncounted))])
+    yield _of(FALLBACK, [] if count.fallback is None else [((visible(count.fallback),), 1)])
     yield _of(FOLLOWING_UP, [((), float(count.trouble is None))])
 
 
-def _named(card: CountedCard) -> tuple[str, str, str]:
-    identity = card.identity
+def _named(tap: TapCount) -> tuple[str, str, str, str]:
+    identity = tap.card.identity
     mac = format_mac(identity.macs[0]) if identity.macs else ""
-    return identity.uuid or "", mac, visible(card.filter or "")
+    return identity.uuid or "", mac, visible(tap.card.filter or ""), str(tap.counted_by)
 
 
 def _found(facts: HostFacts) -> Iterator[Family]:

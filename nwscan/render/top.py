@@ -207,3 +207,5 @@ def print_snapshot(rates: Sequence[TapRate], taken: HostCount, interval_s: float
     out.print(remark(f"Frames a second, delivered, over {interval_s:g} s; lost: not taken from the tap in time."))
     if taken.trouble is not None:
         out.print(remark(f"New guests may be missing: {taken.trouble.what}."))
+    if taken.fallback is not None:
+        out.print(remark(f"Counted by the nft meter, which costs more on the way of a frame: {taken.fallback}."))

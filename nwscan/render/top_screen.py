@@ -124,6 +124,8 @@ class TopScreen:
             words.append("PAUSED")
         if self._count is not None and self._count.trouble is not None:
             words.append(visible(self._count.trouble.what))
+        elif self._count is not None and self._count.fallback is not None:
+            words.append(f"by the nft meter: {visible(self._count.fallback)}")
         return ", ".join(words)
 
     def _talker_lines(self, rate: TapRate, lines: int) -> list[RenderableType]:

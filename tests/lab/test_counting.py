@@ -4,17 +4,21 @@ import fcntl
 import os
 import struct
 from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from analyzer.errors import HostError
 from analyzer.host.meter import meter_tables
+from analyzer.host.tap_counter import TapCounter
 from analyzer.host.tap_drops import dropped_frames, parse_dropped
 from analyzer.model.classes import FrameClass
 from analyzer.model.identity import GuestIdentity, Provenance
 from nwscan.api import counting
 from nwscan.api.counting import CountedCard, HostCount, HostCounting, TapCount, rates
+from nwscan.api.tap_counters import CountedBy
 from tests.lab.bridge_bench import (
     ABSENT_MAC,
     BRIDGE,
@@ -92,6 +96,14 @@ def look_until(host: HostCounting, names: set[str]) -> None:
     wait_until(looked, f"{names} are counted")
 
 
+def look_until_counted_by(host: HostCounting, way: CountedBy) -> None:
+    def looked() -> bool:
+        host.look()
+        return of(host.read(), "vm1").counted_by is way
+
+    wait_until(looked, f"the {way} counts")
+
+
 def add_interface(name: str) -> None:
     """One that is on no bridge."""
     run("ip", "link", "add", name, "type", "veth", "peer", "name", f"{name}e")
@@ -113,7 +125,53 @@ def test_every_tap_is_counted_offered_and_delivered(bench: BridgeBench) -> None:
     (one, two) = rates(before, count)
     assert one.card == VM1
     assert two.delivered[FOREIGN, 0] == pytest.approx(10 / (count.at_s - before.at_s))
+    assert (of(count, "vm1").counted_by, of(count, "vm2").counted_by) == (CountedBy.METER, CountedBy.CLASSIFIER)
     assert meter_tables() == ()
+
+
+def test_a_tap_is_metered_while_a_filter_acts_and_its_counts_never_fall(bench: BridgeBench) -> None:
+    known = Host(VM1, VM2)
+    with HostCounting(lookup=known) as host:
+        bench.send("eA", frames(GUEST_MAC, 3) + frames(ABSENT_MAC, 2))
+        assert of(counted(host, "vm1", 5), "vm1").counted_by is CountedBy.CLASSIFIER
+        assert meter_tables() == (), "no hook of the meter costs frames while no filter acts"
+        known.cards = [replace(VM1, filter="nwscan-mac"), VM2]
+        drop_foreign(TAP, "52:54:00:00:00:01")
+        add_interface("tell0")
+        look_until_counted_by(host, CountedBy.METER)
+        assert len(meter_tables()) == 1
+        bench.send("eA", frames(GUEST_MAC, 4) + frames(ABSENT_MAC, 6))
+        vm1 = of(counted(host, "vm1", 15), "vm1").reading
+        assert (vm1.offered[OWN, 0], vm1.offered[FOREIGN, 0], vm1.delivered[FOREIGN, 0]) == (7, 8, 2)
+        known.cards = [VM1, VM2]
+        run("ebtables", "-t", "nat", "-F", "POSTROUTING")
+        add_interface("tell1")
+        look_until_counted_by(host, CountedBy.CLASSIFIER)
+        assert meter_tables() == ()
+        bench.send("eA", frames(ABSENT_MAC, 1))
+        assert offered(counted(host, "vm1", 16), "vm1") == [7, 0, 0, 9, 0, 0]
+
+
+def test_where_a_tap_takes_no_more_programs_the_meter_counts_and_says_why(bench: BridgeBench) -> None:
+    with ExitStack() as others:
+        fill(TAP, others)
+        host = others.enter_context(HostCounting(lookup=Host(VM1, VM2)))
+        bench.send("eA", frames(ABSENT_MAC, 5))
+        count = counted(host, "vm1", 5)
+        assert (of(count, "vm1").counted_by, of(count, "vm2").counted_by) == (CountedBy.METER, CountedBy.CLASSIFIER)
+        assert count.fallback is not None
+        assert count.fallback.startswith("cannot count on the tap: cannot attach to interface")
+
+
+def fill(tap: str, stack: ExitStack) -> None:
+    """Hang programs on a tap until it takes no more: 64 or so (linux/bpf_mprog.h)."""
+    for _ in range(100):
+        counter = stack.enter_context(TapCounter())
+        try:
+            counter.change({tap: (GUEST_MAC,)}, ())
+        except HostError:
+            return
+    pytest.fail("the tap takes any number of programs")
 
 
 def test_a_tap_that_comes_back_counts_on_and_its_counts_never_fall(bench: BridgeBench) -> None:

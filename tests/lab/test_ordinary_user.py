@@ -14,7 +14,7 @@ from tests.nwscan.ordinary_user import USER, as_ordinary_user
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from tests.lab.lab import Lab
 
@@ -43,15 +43,34 @@ def _socket_of_a_group(lab: Lab) -> Iterator[None]:
     socket.chmod(before.st_mode & 0o777)
 
 
-def run(lab: Lab, *words: str, groups: str | None = None) -> subprocess.CompletedProcess[str]:
+def run(
+    lab: Lab, *words: str, groups: str | None = None, capabilities: Sequence[str] = ("net_raw", "net_admin")
+) -> subprocess.CompletedProcess[str]:
     env = {"NWSCAN_STATE": f"{STATE}/nwscan", "NWSCAN_DURATION": "2.2", "HOME": STATE}
-    return lab.run([*as_ordinary_user(groups), "nwscan", *words], env=env, timeout_s=120)
+    return lab.run([*as_ordinary_user(groups, capabilities), "nwscan", *words], env=env, timeout_s=120)
 
 
 def test_doctor_finds_what_measuring_needs(lab: Lab) -> None:
     checks = {check["name"]: check for check in json.loads(run(lab, "doctor", "--json").stdout)["checks"]}
     for name in ("privileges", "measuring worker", "libvirt", "meter", "state folder"):
         assert checks[name]["ok"], checks[name]
+
+
+def test_top_counts_by_ebpf_with_cap_bpf_and_by_the_meter_without(lab: Lab) -> None:
+    words = ("top", "--json", "--interval", "1")
+    documents = {}
+    for capabilities in (("net_admin", "bpf"), ("net_admin",)):
+        with lab.sending(SPEAKING):
+            done = run(lab, *words, capabilities=capabilities)
+        assert done.returncode == 0, done.stderr
+        documents[capabilities] = json.loads(done.stdout)
+        assert all(
+            tap["classes"]["foreign_unicast"]["delivered"]["frames_per_s"] for tap in documents[capabilities]["taps"]
+        )
+    with_bpf, without = documents.values()
+    assert (with_bpf["fallback"], {tap["counted_by"] for tap in with_bpf["taps"]}) == (None, {"classifier"})
+    assert without["fallback"] == "cannot load the programs into the kernel: Operation not permitted"
+    assert {tap["counted_by"] for tap in without["taps"]} == {"meter"}
 
 
 def test_capture_and_the_meter_that_suggest_asks(lab: Lab) -> None:

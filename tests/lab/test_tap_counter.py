@@ -16,7 +16,7 @@ from analyzer.errors import HostError
 from analyzer.host import tap_hooks
 from analyzer.host.libbpf import library, succeeded
 from analyzer.host.tap_counter import TapCounter
-from analyzer.host.tap_hooks import Attach, Programs, by_filter, by_link, leftovers
+from analyzer.host.tap_hooks import Attach, Programs, by_filter, by_link, leftovers, remove_leftovers
 from analyzer.model.addresses import format_mac
 from analyzer.model.classes import FrameClass
 from tests.lab.bridge_bench import ABSENT_MAC, GUEST_MAC, HOST_MAC, TAP, BridgeBench, drop_foreign, run, wait_until
@@ -178,7 +178,7 @@ def test_sigkill_leaves_no_link() -> None:
 
 
 @pytest.mark.usefixtures("bench")
-def test_filters_that_sigkill_leaves_are_found_and_the_next_start_takes_them_off() -> None:
+def test_filters_that_sigkill_leaves_are_told_from_those_in_use_and_taken_off() -> None:
     with counting_process("by_filter") as killed, counting_process("by_filter") as running:
         assert leftovers() == ()
         killed.send_signal(signal.SIGKILL)
@@ -188,10 +188,9 @@ def test_filters_that_sigkill_leaves_are_found_and_the_next_start_takes_them_off
         assert [str(one) for one in found] == [
             f"tc filter of process {killed.pid} at {point} of {TAP}" for point in ("ingress", "egress")
         ]
-        with TapCounter(by_filter):
-            assert leftovers() == ()
+        assert {one.pid for one in remove_leftovers()} == {killed.pid}
+        assert leftovers() == ()
         assert left_on(TAP).count(" name nwscan_") == 2, "those of the running process are its own"
         running.send_signal(signal.SIGKILL)
-    for one in leftovers():
-        tap_hooks.remove(one)
+    assert len(remove_leftovers()) == 2
     assert "nwscan_" not in left_on(TAP)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ROOT = Path(__file__).parents[2]
 USER = 65534
 """nobody: libvirt's library wants a user that has a name."""
-_CAPABILITIES = "-all,+net_raw,+net_admin"
+_CAPABILITIES = ("net_raw", "net_admin")
 _OPEN_UP = """
 number=3
 for folder in "$@"; do
@@ -30,18 +34,19 @@ exec "$@"
 """Mount a folder that others cannot enter anew, empty but for one that they need."""
 
 
-def as_ordinary_user(groups: str | None = None) -> tuple[str, ...]:
-    """Give what stands before a command, so that such a user runs it.
+def as_ordinary_user(groups: str | None = None, capabilities: Sequence[str] = _CAPABILITIES) -> tuple[str, ...]:
+    """Give what stands before a command, so that such a user runs it, or one with other capabilities.
 
     Where the interpreter lies in a folder that only root may enter, a mount namespace opens it.
     """
     hidden = [word for folder in {Path(sys.base_prefix)} for word in _hidden(folder)]
     opened = ("unshare", "--mount", "--propagation", "private", "sh", "-ec", _OPEN_UP, "sh", *hidden, "--")
+    given = ",".join(("-all", *(f"+{name}" for name in capabilities)))
     joined = ("--clear-groups",) if groups is None else ("--groups", groups)
     return (
         *(opened if hidden else ()),
         *("setpriv", "--reuid", str(USER), "--regid", str(USER), *joined),
-        *("--inh-caps", _CAPABILITIES, "--ambient-caps", _CAPABILITIES, "--bounding-set", _CAPABILITIES),
+        *("--inh-caps", given, "--ambient-caps", given, "--bounding-set", given),
     )
 
 

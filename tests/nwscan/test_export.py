@@ -25,6 +25,7 @@ from analyzer.model.identity import GuestIdentity, Provenance
 from nwscan import kept
 from nwscan.api.counting import CountedCard, HostCount, TapCount
 from nwscan.api.facts import CardFacts, HostFacts, LastWindow
+from nwscan.api.tap_counters import CountedBy
 from nwscan.cli.export import parse_listen
 from nwscan.kept import KeptReport, KeptVerdict
 from nwscan.render.metrics import METRICS, HostCollector, reference, registry_of, serve, write_file
@@ -38,6 +39,7 @@ ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "nwscan/dashboards"
 REFERENCE = ROOT / "docs/metrics.md"
 HOSTILE = 'vm"1\\\n\x1b[2J\u202e'
+REFUSED = "the kernel refuses:\n\x1b[31m"
 needs_promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed (prometheus)")
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -57,7 +59,7 @@ def card(number: int, name: str) -> CountedCard:
 
 def tap(number: int, name: str = HOSTILE) -> TapCount:
     offered = np.arange(12, dtype=np.int64).reshape(6, 2) + 1000 * number
-    return TapCount(card(number, name), MeterReading(offered, offered // 2), number)
+    return TapCount(card(number, name), MeterReading(offered, offered // 2), number, CountedBy.METER)
 
 
 def facts() -> HostFacts:
@@ -72,7 +74,7 @@ def facts() -> HostFacts:
 
 
 def collector(count: HostCount | None = None, found: HostFacts | None = None) -> HostCollector:
-    count = count or HostCount(1.0, (tap(1), tap(2, "vm2")), (card(9, "aside"),))
+    count = count or HostCount(1.0, (tap(1), tap(2, "vm2")), (card(9, "aside"),), fallback=REFUSED)
     return HostCollector(lambda: count, lambda: found or facts())
 
 
@@ -105,6 +107,8 @@ def test_counts_are_told_by_side_direction_and_class_with_names_made_visible() -
         assert value(samples, "nwscan_delivered_frames_total", **labels) == 500 + kind
     assert value(samples, "nwscan_tap_dropped_frames_total", **where) == 1
     assert value(samples, "nwscan_card_info", **where, filter="nwscan-mac", mac_address="52:54:00:00:00:01") == 1
+    assert value(samples, "nwscan_card_info", **where, counted_by="meter") == 1
+    assert value(samples, "nwscan_counting_fallback", reason=visible(REFUSED)) == 1
     assert value(samples, "nwscan_uncounted_cards") == 1
     assert value(samples, "nwscan_following_up") == 1
     for name, labels in samples:
@@ -135,6 +139,7 @@ def test_what_cannot_be_read_is_told_as_down_and_the_rest_is_there() -> None:
     assert not [name for name, _ in gone if name.startswith(("nwscan_offered", "nwscan_facts_time"))]
     away = samples_of(text_of(collector(HostCount(1.0, (), (), HostError("libvirt is away")))))
     assert value(away, "nwscan_following_up") == 0
+    assert not [name for name, _ in away if name == "nwscan_counting_fallback"]
 
 
 def families() -> dict[str, set[str]]:

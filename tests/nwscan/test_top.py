@@ -19,6 +19,7 @@ from analyzer.model.classes import FrameClass
 from analyzer.model.identity import GuestIdentity, Provenance
 from nwscan.api.counting import CountedCard, HostCount, TapCount, TapRate, rates
 from nwscan.api.live import top_document
+from nwscan.api.tap_counters import CountedBy
 from nwscan.render.csv import top_csv
 from nwscan.render.keyboard import QUIT, parse_keys
 from nwscan.render.text import visible
@@ -48,7 +49,7 @@ def rate(number: int, delivered: list[int], *, name: str | None = None, foreign_
     values = np.array([[count, count * 100] for count in delivered], np.float64)
     offered = values.copy()
     offered[FOREIGN, 0] += foreign_offered
-    return TapRate(card(number, name), offered, values, 0.0)
+    return TapRate(card(number, name), offered, values, 0.0, CountedBy.METER)
 
 
 def count_of(uncounted: tuple[CountedCard, ...] = (), trouble: HostError | None = None) -> HostCount:
@@ -182,7 +183,7 @@ def test_names_of_guests_are_escaped_everywhere() -> None:
     document = top_document((rate(1, [0, 0, 0, 5, 0, 0], name="=1+1"),), count_of((card(2),)), 2.0)
     lines = top_csv(document).splitlines()
     assert lines[1].startswith("'=1+1,vnet1,52:54:00:00:00:01,,,unicast_to_guest,0.0,")
-    assert lines[-1] == "vm2,vnet2,52:54:00:00:00:02,,,,,,,,"
+    assert lines[-1] == "vm2,vnet2,52:54:00:00:00:02,,,,,,,,,"
 
 
 def test_documents_obey_the_published_schema() -> None:
@@ -200,7 +201,7 @@ def test_documents_obey_the_published_schema() -> None:
 def test_a_tap_without_two_counts_has_no_rate() -> None:
     def tap(number: int, frames: int) -> TapCount:
         counts = np.full((6, 2), frames, np.int64)
-        return TapCount(card(number), MeterReading(counts, counts), frames)
+        return TapCount(card(number), MeterReading(counts, counts), frames, CountedBy.CLASSIFIER)
 
     before, after = HostCount(10.0, (tap(1, 5),), ()), HostCount(12.0, (tap(1, 9), tap(2, 50)), ())
     (found,) = rates(before, after)

@@ -57,10 +57,11 @@ def test_every_hot_module_is_compiled_in_the_wheel(wheel: Path) -> None:
         assert any(name.startswith(f"{module}.cpython-") and name.endswith(".so") for name in names), module
 
 
-def test_the_samples_and_the_types_are_in_the_wheel(wheel: Path) -> None:
+def test_the_samples_the_types_and_the_ebpf_object_are_in_the_wheel(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert "nwscan/captures/before.pcapng" in names
     assert "nwscan/captures/MANIFEST.toml" in names
+    assert {"analyzer/host/tap_counter.bpf.c", "analyzer/host/tap_counter.bpf.o"} <= set(names)
     assert {"analyzer/py.typed", "generator/py.typed", "nwscan/py.typed"} <= set(names)
 
 
