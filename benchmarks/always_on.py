@@ -15,6 +15,7 @@ import fcntl
 import os
 import platform
 import pty
+import re
 import select
 import signal
 import socket
@@ -25,6 +26,7 @@ import termios
 import threading
 import time
 import urllib.request
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -70,13 +72,13 @@ def cpu_s(pid: int) -> float:
     return sum(map(int, fields[11:15])) / _TICKS
 
 
-def measure_export() -> tuple[float, float, int, float]:
-    """Give CPU seconds a scrape, the time it takes, its octets, and the CPU share of the exporter that nobody asks."""
+def measure_export() -> tuple[float, float, int, float, str]:
+    """Give CPU seconds a scrape, the time it takes, its octets, the CPU share while nobody asks, and what counts."""
     with subprocess.Popen([*NWSCAN, "export", "--listen", f"127.0.0.1:{PORT}"], stderr=subprocess.PIPE) as process:
         try:
             if process.stderr is None or not process.stderr.readline():
                 raise SystemExit("export did not start")
-            scrape()
+            _, first = scrape()
             time.sleep(3)
             begun, since = cpu_s(process.pid), time.monotonic()
             time.sleep(10)
@@ -86,15 +88,21 @@ def measure_export() -> tuple[float, float, int, float]:
             used = cpu_s(process.pid) - begun - idle * (time.monotonic() - since)
         finally:
             process.send_signal(signal.SIGTERM)
-    return used / SCRAPES, median(took for took, _ in told), told[-1][1], idle
+    return used / SCRAPES, median(took for took, _ in told), len(told[-1][1]), idle, counted_by(first)
 
 
-def scrape() -> tuple[float, int]:
-    """Scrape once: how long it took, and how many octets came."""
+def counted_by(metrics: bytes) -> str:
+    """Say how many taps are counted by what."""
+    ways = re.findall(rb'^nwscan_card_info{.*counted_by="(\w+)"', metrics, re.MULTILINE)
+    return ", ".join(f"{number} by the {way.decode()}" for way, number in Counter(ways).items())
+
+
+def scrape() -> tuple[float, bytes]:
+    """Scrape once: how long it took, and what came."""
     since = time.monotonic()
     with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/metrics", timeout=60) as answer:
-        octets = len(answer.read())
-    return time.monotonic() - since, octets
+        metrics = answer.read()
+    return time.monotonic() - since, metrics
 
 
 def measure_top(interval_s: float) -> float:
@@ -136,7 +144,7 @@ def main() -> None:
     make_host(chosen.taps)
     is_over = threading.Event()
     threading.Thread(target=flood, args=(is_over,), daemon=True).start()
-    a_scrape, took_s, octets, idle = measure_export()
+    a_scrape, took_s, octets, idle, ways = measure_export()
     shares = {interval_s: measure_top(interval_s) for interval_s in (2.0, 1.0)}
     is_over.set()
     model = next((line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
@@ -147,7 +155,7 @@ def main() -> None:
 
 `python benchmarks/always_on.py --taps {chosen.taps} --write`, {datetime.now(UTC):%Y-%m-%d},
 Linux {platform.release()}, {os.cpu_count()} x {model}, Python {platform.python_version()}; load average {load:.1f}.
-{chosen.taps} taps, each of which gets {SENT_FPS} foreign frames a second.
+{chosen.taps} taps, each of which gets {SENT_FPS} foreign frames a second; counted: {ways}.
 
 | what | measured | at most |
 |---|--:|--:|

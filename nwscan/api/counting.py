@@ -303,11 +303,12 @@ def _can_count(card: CountedCard, ports: set[str]) -> bool:
 def _filtered(cards: Iterable[CountedCard]) -> set[str]:
     """Give the taps on which a filter acts, by libvirt's word or the kernel's; all of them where that does not tell."""
     filters = {card.identity.tap or "": card.filter for card in cards}
+    unnamed = [tap for tap, name in filters.items() if name is None]
     try:
-        rules = kernel_rules_of(filters)
+        rules = kernel_rules_of(unnamed)
     except HostError:
         return set(filters)
-    return {tap for tap, name in filters.items() if name is not None or rules[tap].rules}
+    return filters.keys() - {tap for tap in unnamed if not rules[tap].rules}
 
 
 def _interfaces() -> dict[str, int]:

@@ -8,6 +8,7 @@ The meter's table is there only while it counts a tap: its hooks would cost ever
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -57,7 +58,8 @@ class TapCounters:
         else:
             self._classifier = classifier
             if not classifier.goes_with_its_process:
-                remove_leftovers()
+                with contextlib.suppress(HostError):  # doctor tells of them
+                    remove_leftovers()
 
     @property
     def fallback(self) -> str | None:

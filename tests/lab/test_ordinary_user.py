@@ -54,6 +54,7 @@ def test_doctor_finds_what_measuring_needs(lab: Lab) -> None:
     checks = {check["name"]: check for check in json.loads(run(lab, "doctor", "--json").stdout)["checks"]}
     for name in ("privileges", "measuring worker", "libvirt", "meter", "state folder"):
         assert checks[name]["ok"], checks[name]
+    assert checks["classifier"]["found"].startswith("the nft meter counts instead: cannot load")
 
 
 def test_top_counts_by_ebpf_with_cap_bpf_and_by_the_meter_without(lab: Lab) -> None:

@@ -19,6 +19,7 @@ from analyzer.host.tap_counter import TapCounter
 from analyzer.host.tap_hooks import Attach, Programs, by_filter, by_link, leftovers, remove_leftovers
 from analyzer.model.addresses import format_mac
 from analyzer.model.classes import FrameClass
+from nwscan.api import host
 from tests.lab.bridge_bench import ABSENT_MAC, GUEST_MAC, HOST_MAC, TAP, BridgeBench, drop_foreign, run, wait_until
 from tests.lab.test_meter import expected, frame, mixed, schedule
 
@@ -192,5 +193,8 @@ def test_filters_that_sigkill_leaves_are_told_from_those_in_use_and_taken_off() 
         assert leftovers() == ()
         assert left_on(TAP).count(" name nwscan_") == 2, "those of the running process are its own"
         running.send_signal(signal.SIGKILL)
-    assert len(remove_leftovers()) == 2
+    (told,) = [check for check in host.doctor() if check.name == "classifier"]
+    assert (told.is_fine, told.hint) == (False, "remove them with: nwscan doctor --clean")
+    assert told.found.startswith(f"left over: tc filter of process {running.pid} at ingress of {TAP}, ")
+    assert len(host.clean()) == 2
     assert "nwscan_" not in left_on(TAP)
