@@ -10,8 +10,6 @@ from tempfile import TemporaryDirectory
 
 import click
 
-GUEST_MAC = "52:54:00:00:00:01"
-
 
 @click.command(epilog="Example: nwscan demo")
 def demo() -> int:
@@ -20,13 +18,12 @@ def demo() -> int:
         samples = stack.enter_context(as_file(files("nwscan.captures")))
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="nwscan-demo-")))
         before, after = samples / "before.pcapng", samples / "after.pcapng"
-        said = ("--mac", GUEST_MAC)
         _tell("20 s on the tap of a guest, while the bridge floods the traffic of a silent host to every port.")
-        _type("analyze", str(before), *said, "-o", str(folder / "before.json"))
+        _type("analyze", str(before), "-o", str(folder / "before.json"))
         _tell("Which filter would stop that, and what would it have done to exactly these frames?")
-        _type("suggest", "--from", str(before), *said)
+        _type("suggest", "--from", str(before))
         _tell("The same traffic, captured behind that filter.")
-        _type("analyze", str(after), *said, "-o", str(folder / "after.json"))
+        _type("analyze", str(after), "-o", str(folder / "after.json"))
         _tell(
             "Before against after. Two captures alone prove no cause: on a host, verify also counts what was offered."
         )
