@@ -2,6 +2,11 @@
 
 What lives here: one pass over the columns. What must not: decoding what was chosen (network.py), or what it means
 (looks.py). Called once per batch. Hot: types in deep_rows.pxd; the same file runs uncompiled.
+
+Memory is safe by construction: ``rows`` are rows of the batch, whose columns are of one length (decode.py), each once,
+so that ``deep`` and ``early`` with room for all of them have room for those chosen. An octet is read only below the end
+of what was captured, which never exceeds the buffer. A class is below CLASS_COUNT, the length of ``limits``; a VLAN has
+12 bits, for which there are 4096 rows; a Look indexes ``counts``, made with a row for each; ``ipv6`` holds pairs.
 """
 
 from __future__ import annotations

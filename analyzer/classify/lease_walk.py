@@ -4,7 +4,9 @@ What lives here: one pass over frames whose network layer is decoded. What must 
 (analyzer/report/observed.py). Hot, since anybody may send as many replies as they like: types in lease_walk.pxd; the
 same file runs uncompiled.
 
-Any octets are read without error, none beyond what was captured of the frame. Sources: RFC 2131, RFC 2132, RFC 8415.
+Any octets are read without error, none beyond what was captured of the frame, which never exceeds the buffer. ``rows``
+are rows of the batch; ``service`` and the other columns of decoded frames have a row for each of them. A frame fills
+no more than ADDRESSES_PER_FRAME rows of addresses, for which the caller has room. Sources: RFC 2131, RFC 2132, RFC 8415.
 """
 
 from __future__ import annotations

@@ -4,8 +4,10 @@ What lives here: one pass over frames whose network layer is decoded. What must 
 (analyzer/report/observed.py). Hot, since a guest may send as many reports as it likes: types in membership_walk.pxd;
 the same file runs uncompiled.
 
-Any octets are read without error, none beyond what was captured of the frame. A report says the least that it can
-mean: sources are passed over, since a card's filter knows only groups.
+Any octets are read without error, none beyond what was captured of the frame, which never exceeds the buffer. ``rows``
+are rows of the batch; ``service`` and the other columns of decoded frames have a row for each of them. A frame fills
+no more than EVENTS_PER_FRAME rows of events, for which the caller has room. A report says the least that it can mean:
+sources are passed over, since a card's filter knows only groups.
 """
 
 from __future__ import annotations

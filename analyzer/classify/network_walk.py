@@ -3,7 +3,8 @@
 What lives here: the hot half of network.py, its only caller. Types in network_walk.pxd; the same file runs uncompiled.
 
 Any octets decode. An octet is read only below ``kept``, the end of what the capture holds of the frame, which never
-exceeds the buffer. A header counts only as far as the packet says that it reaches: padding is not read as a header.
+exceeds the buffer. Columns of the batch have one length (decode.py), ``rows`` are rows of it, and what is filled has a
+row for each of these (network.py). A header counts only as far as the packet says that it reaches: padding is not read as a header.
 """
 
 from __future__ import annotations
@@ -158,6 +159,8 @@ class NetworkWalk:
             self.kept = min(self.start + self.captured[row], self.data.shape[0])
             self.wire = self.start + self.octets[row] - (_TAG_OCTETS if self.tag[row] else 0)
             at = self.start + self.network[row]
+            if at > self.kept:  # a buffer that ends before its frame, by a fault of the source
+                continue
             header = _HEADER_OCTETS + _TAG_OCTETS * (self.tags[row] - (1 if self.tag[row] else 0))
             if self.ethertype[row] == 0:
                 self.wire = self.packet_end(at + self.be16(at - 2))

@@ -7,18 +7,20 @@ Frames with a VLAN tag are left out: their kinds are hidden behind it.
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, Self
 
 from analyzer.errors import HostError
 from analyzer.host.interface_names import checked_interface_name
 from analyzer.host.meter import new_table_name
-from analyzer.host.nft_counters import NftCounters
-from analyzer.host.nftables import NftContext
+from analyzer.host.nftables import counted_table
 from analyzer.model.addresses import BROADCAST, GROUP_BIT, format_mac
 from analyzer.model.guards import GuardKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from analyzer.host.nft_counters import NftCounters
 
 _AHEAD: Final = -400
 _BEHIND: Final = 400
@@ -73,17 +75,12 @@ class GuardMeter:
     def __init__(self, cards: Mapping[str, Sequence[int]]) -> None:
         self.table = new_table_name()
         self._cards = {checked_interface_name(tap): tuple(macs) for tap, macs in cards.items()}
-        self._nft: NftContext | None = None
         self._counters: NftCounters | None = None
+        self._leave = ExitStack()
 
     def __enter__(self) -> Self:
-        self._nft = NftContext()
-        try:
-            self._nft.run("\n".join(self._commands()))
-            self._counters = NftCounters()
-        except (HostError, OSError):
-            self.close()
-            raise
+        table = counted_table(self.table, self._commands(), "put the guards' meter in", tuple(self._cards))
+        _, self._counters = self._leave.enter_context(table)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -91,12 +88,8 @@ class GuardMeter:
 
     def close(self) -> None:
         """Take the table out. A second call does nothing."""
-        nft, self._nft = self._nft, None
-        counters, self._counters = self._counters, None
-        if nft is not None:
-            nft.close()
-        if counters is not None:
-            counters.close()
+        self._counters = None
+        self._leave.close()
 
     def read(self) -> dict[str, dict[GuardKind, Passed]]:
         """Give the counts of each tap since the table was put in. Raises HostError where it is gone."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -26,14 +27,14 @@ import numpy as np
 
 from analyzer.errors import HostError, UsageError
 from analyzer.host.interface_names import checked_interface_name
-from analyzer.host.nft_counters import NftCounters
-from analyzer.host.nftables import NftContext, NftRefusedError
+from analyzer.host.nftables import NftContext, counted_table
 from analyzer.model.addresses import BROADCAST, GROUP_BIT, format_mac, is_group
 from analyzer.model.classes import CLASS_COUNT, FrameClass
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
+    from analyzer.host.nft_counters import NftCounters
     from analyzer.model.frames import I64
 
 _ETHERNET_HEADER_OCTETS: Final = 14
@@ -99,6 +100,7 @@ class Meter:
         self._first = _checked(cards)
         self._nft: NftContext | None = None
         self._counters: NftCounters | None = None
+        self._leave = ExitStack()
 
     def __enter__(self) -> Self:
         self.open()
@@ -111,12 +113,6 @@ class Meter:
         """Put the table in; it counts from here on."""
         if self._nft is not None:
             raise HostError("the meter is already counting", f"nft table bridge {self.table}", "use one meter a window")
-        try:
-            nft = NftContext()
-        except HostError as error:
-            raise HostError(
-                f"cannot put the meter in: {error.what}", f"nft table bridge {self.table}", error.hint
-            ) from error
         taps = self._placed(self._first)
         commands = (
             *_table_commands(self.table),
@@ -124,17 +120,9 @@ class Meter:
             # last, so that the transaction reads as it acts: the hook is the switch
             *_hook_commands(self.table),
         )
-        try:
-            nft.run("\n".join(commands))
-            self._counters = NftCounters()
-        except (NftRefusedError, OSError) as error:
-            nft.close()
-            raise HostError(
-                f"cannot put the meter in: {error.what if isinstance(error, HostError) else error}",
-                f"nft table bridge {self.table} for {', '.join(taps)}",
-                "run as root or with CAP_NET_ADMIN; it needs nftables and Linux 5.12 or newer",
-            ) from error
-        self._nft, self._taps = nft, taps
+        table = counted_table(self.table, commands, "put the meter in", tuple(taps))
+        self._nft, self._counters = self._leave.enter_context(table)
+        self._taps = taps
 
     def change(self, add: Mapping[str, Sequence[int]], remove: Collection[str]) -> None:
         """Take the taps of ``remove`` out, with their counts, and put those of ``add`` in, which count from 0 on.
@@ -162,12 +150,8 @@ class Meter:
 
     def close(self) -> None:
         """Take the table out. A second call does nothing."""
-        nft, self._nft = self._nft, None
-        counters, self._counters = self._counters, None
-        if nft is not None:
-            nft.close()  # the kernel removes what the socket owns: nothing that could fail halfway
-        if counters is not None:
-            counters.close()
+        self._nft = self._counters = None
+        self._leave.close()
 
     def read(self) -> dict[str, MeterReading]:
         """Give the counts of each tap since the meter was put in. Raises HostError where the table is gone."""

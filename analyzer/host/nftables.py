@@ -12,11 +12,16 @@ import ctypes
 import os
 import stat
 import threading
+from contextlib import closing, contextmanager
 from ctypes.util import find_library
 from pathlib import Path
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from analyzer.errors import HostError
+from analyzer.host.nft_counters import NftCounters
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
 
 _JSON_OUTPUT: Final = 1 << 4
 """NFT_CTX_OUTPUT_JSON of <nftables/libnftables.h>."""
@@ -25,6 +30,7 @@ _CAP_NET_ADMIN: Final = 12
 """<linux/capability.h>."""
 
 _HINT_PERMISSION: Final = "run as root, or give CAP_NET_ADMIN; a table of another process is its own to remove"
+_HINT_TABLE: Final = "run as root or with CAP_NET_ADMIN; it needs nftables and Linux 5.12 or newer"
 _INSTALL: Final = "install nftables (its library is libnftables1 on Debian)"
 
 
@@ -150,6 +156,39 @@ class NftContext:
         if failed:
             raise _refused(commands, errors.decode(errors="replace").strip())
         return output.decode(errors="replace")
+
+
+@contextmanager
+def owned_table(table: str, commands: Iterable[str], doing: str, taps: Sequence[str] = ()) -> Iterator[NftContext]:
+    """Have a table of family bridge from entering to leaving; ``commands`` make it, one transaction, ``flags owner``.
+
+    Raises HostError where the kernel or the library refuses: it cannot do what ``doing`` says.
+    """
+    where = f"nft table bridge {table}" + (f" for {', '.join(taps)}" if taps else "")
+    try:
+        nft = NftContext()
+    except HostError as error:
+        raise HostError(f"cannot {doing}: {error.what}", where, error.hint) from error
+    with nft:  # leaving it, the kernel removes what the socket owns: nothing that could fail halfway
+        try:
+            nft.run("\n".join(commands))
+        except NftRefusedError as error:
+            raise HostError(f"cannot {doing}: {error.what}", where, _HINT_TABLE) from error
+        yield nft
+
+
+@contextmanager
+def counted_table(
+    table: str, commands: Iterable[str], doing: str, taps: Sequence[str] = ()
+) -> Iterator[tuple[NftContext, NftCounters]]:
+    """Have a table as ``owned_table`` does, and what reads its counters."""
+    with owned_table(table, commands, doing, taps) as nft:
+        try:
+            counters = NftCounters()
+        except OSError as error:
+            raise HostError(f"cannot {doing}: {error}", f"nft table bridge {table}", _HINT_TABLE) from error
+        with closing(counters):
+            yield nft, counters
 
 
 def _refused(commands: str, said: str) -> NftRefusedError:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 import secrets
 import struct
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
@@ -25,12 +26,14 @@ from analyzer.errors import HostError
 from analyzer.host import bridge
 from analyzer.host.interface_names import checked_interface_name
 from analyzer.host.meter import new_table_name
-from analyzer.host.nftables import NftContext, NftRefusedError
+from analyzer.host.nftables import owned_table
 from analyzer.host.packet_socket import send_frames
 from analyzer.model.addresses import BROADCAST, format_mac
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
+
+    from analyzer.host.nftables import NftContext
 
 FRAMES_A_KIND: Final = 8
 """Frames of each kind of foreign unicast: four kinds make 32, and 30 that all are dropped bound the share below a
@@ -112,25 +115,15 @@ class Probe:
         self._ipv4 = bytes(map(int, ipv4.split("."))) if ipv4 else bytes(4)
         self.table = new_table_name()
         self._nft: NftContext | None = None
+        self._leave = ExitStack()
 
     def __enter__(self) -> Self:
-        nft = NftContext()
-        try:
-            nft.run("\n".join(self._commands()))
-        except NftRefusedError as error:
-            nft.close()
-            raise HostError(
-                f"cannot probe: {error.what}",
-                f"nft table bridge {self.table} for {self._tap}",
-                "run as root or with CAP_NET_ADMIN; it needs nftables and Linux 5.12 or newer",
-            ) from error
-        self._nft = nft
+        self._nft = self._leave.enter_context(owned_table(self.table, self._commands(), "probe", (self._tap,)))
         return self
 
     def __exit__(self, *_: object) -> None:
-        nft, self._nft = self._nft, None
-        if nft is not None:
-            nft.close()
+        self._nft = None
+        self._leave.close()
 
     def send(self) -> None:
         """Send all frames. They are counted and gone when it returns."""

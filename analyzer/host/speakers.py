@@ -11,16 +11,19 @@ fills it, and who speaks after that is not heard (``Heard.is_full``).
 from __future__ import annotations
 
 import re
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from analyzer.errors import HostError
 from analyzer.host.interface_names import checked_interface_name
 from analyzer.host.meter import new_table_name
-from analyzer.host.nftables import NftContext, NftRefusedError
+from analyzer.host.nftables import owned_table
 from analyzer.model.addresses import parse_mac
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from analyzer.host.nftables import NftContext
 
 KEPT: Final = 16384
 """Pairs that are remembered: what the FDBs of large bridges hold."""
@@ -43,25 +46,16 @@ class Speakers:
         self._ports = tuple(dict.fromkeys(checked_interface_name(port) for port in ports))
         self.table = new_table_name()
         self._nft: NftContext | None = None
+        self._leave = ExitStack()
 
     def __enter__(self) -> Self:
-        nft = NftContext()
-        try:
-            nft.run(_commands(self.table, self._ports))
-        except NftRefusedError as error:
-            nft.close()
-            raise HostError(
-                f"cannot listen who speaks: {error.what}",
-                f"nft table bridge {self.table}",
-                "run as root or with CAP_NET_ADMIN; it needs nftables and Linux 5.12 or newer",
-            ) from error
-        self._nft = nft
+        commands = (_commands(self.table, self._ports),)
+        self._nft = self._leave.enter_context(owned_table(self.table, commands, "listen who speaks"))
         return self
 
     def __exit__(self, *_: object) -> None:
-        nft, self._nft = self._nft, None
-        if nft is not None:
-            nft.close()
+        self._nft = None
+        self._leave.close()
 
     def heard(self) -> Heard:
         """Give who has spoken so far. Raises HostError where nobody listens (any more)."""

@@ -23,6 +23,8 @@ cpdef Py_ssize_t tally(
     long long[::1] bins, long long[::1] bin_counts, Py_ssize_t start, long long[::1] state,
 ) noexcept
 
+cdef u64 apart(u64 later, u64 earlier) noexcept nogil
+
 @cython.locals(i=Py_ssize_t, k=Py_ssize_t)
 cpdef void tally_types(
     const long long[::1] rows, Py_ssize_t stop, const u32[::1] octets, const u16[::1] ethertype, const u8[::1] tags,

@@ -92,7 +92,7 @@ def tally(
     i = start
     with cython.nogil:
         while i < classes.shape[0]:
-            if ts_ns[i] < begin_ns or ts_ns[i] - begin_ns >= width_ns:
+            if ts_ns[i] < begin_ns or apart(ts_ns[i], begin_ns) >= width_ns:
                 number = ts_ns[i] // bin_ns
                 begin_ns = number * bin_ns
                 width_ns = bin_ns
@@ -115,6 +115,11 @@ def tally(
             i += 1
     state[_STATE_ROW] = i
     return rows
+
+
+def apart(later: int, earlier: int) -> int:
+    """Give the distance of two times of 64 bits, which 63 may not hold: compiled, it is of the kind without a sign."""
+    return later - earlier
 
 
 def tally_types(

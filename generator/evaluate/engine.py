@@ -7,7 +7,7 @@ by matcher.py once per batch. Hot: compiled with the types in engine.pxd; the sa
 Answers have three values. A test whose octets the capture did not keep is unknown; then both ways are followed, and the
 verdict is unknown only where they end differently. Memory is safe by construction: an octet is read only after ``has``
 said that it is within the captured part, which lies within the buffer; indices of items, tests and fields are checked
-by compiled.py when the program is made.
+by compiled.py when the program is made. Chains end: only a root chain jumps, and only to sub-chains.
 """
 
 from __future__ import annotations
