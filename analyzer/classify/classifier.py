@@ -3,9 +3,9 @@
 What lives here: the order of classes of table.py, compiled, and how the direction of a frame is told. What must not:
 counting, decoding. Called by the pipeline once per batch. Hot: types in classifier.pxd; the same file runs uncompiled.
 
-Memory is safe by construction: all columns of a batch have its n rows (decode.py checks and makes them), and rows below n
-alone are read and written. A guest has at least one MAC (the constructor refuses others), so that a search among
-them stays between the first and the last.
+Memory is safe by construction: all columns of a batch have its n rows (decode.py checks and makes them), and rows
+below n alone are read and written. A guest has at least one MAC (the constructor refuses others), so that a search
+among them stays between the first and the last.
 """
 
 from __future__ import annotations

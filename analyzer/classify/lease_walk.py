@@ -6,7 +6,9 @@ same file runs uncompiled.
 
 Any octets are read without error, none beyond what was captured of the frame, which never exceeds the buffer. ``rows``
 are rows of the batch; ``service`` and the other columns of decoded frames have a row for each of them. A frame fills
-no more than ADDRESSES_PER_FRAME rows of addresses, for which the caller has room. Sources: RFC 2131, RFC 2132, RFC 8415.
+no more than ADDRESSES_PER_FRAME rows of addresses, for which the caller has room.
+
+Sources: RFC 2131, RFC 2132, RFC 8415.
 """
 
 from __future__ import annotations

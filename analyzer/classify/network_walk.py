@@ -4,7 +4,8 @@ What lives here: the hot half of network.py, its only caller. Types in network_w
 
 Any octets decode. An octet is read only below ``kept``, the end of what the capture holds of the frame, which never
 exceeds the buffer. Columns of the batch have one length (decode.py), ``rows`` are rows of it, and what is filled has a
-row for each of these (network.py). A header counts only as far as the packet says that it reaches: padding is not read as a header.
+row for each of these (network.py). A header counts only as far as the packet says that it reaches: padding is not read
+as a header.
 """
 
 from __future__ import annotations
