@@ -6,7 +6,7 @@ FUZZED := frames packed pcap pcapng evaluator filters cards documents journals
 CODE := analyzer generator nwscan
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick lint lab lab-shell bench evaluator fuzz sanitize faults attack soak counter docs site notebooks pictures clean
+.PHONY: help setup demo test quick lint lab lab-shell bench evaluator fuzz sanitize lowest faults attack soak counter docs site notebooks pictures clean
 
 help:  ## list the doors
 	@echo "make DOOR, where DOOR is one of:"
@@ -53,6 +53,9 @@ fuzz: setup  ## hostile input for each reader, the decoder and the evaluator und
 sanitize: setup  ## the compiled modules under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(PYTHON) tools/sanitize.py
 
+lowest: setup  ## the quick tests with the lowest versions that pyproject.toml allows
+	@$(PYTHON) tools/lowest.py
+
 faults: setup  ## every fault at every step of every kind of plan, on a real libvirtd (make test has a part of them)
 	@NWSCAN_FAULTS=all $(PYTEST) -q tests/lab/test_faults.py
 
@@ -78,6 +81,6 @@ pictures: setup  ## the pictures in docs/pictures: the HTML report by Chromium, 
 	@$(PYTHON) tools/pictures.py
 
 clean:  ## remove what was built and fetched
-	@rm -rf .venv .lab .sanitize build dist site *.egg-info .coverage* .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	@rm -rf .venv .lab .sanitize .lowest build dist site *.egg-info .coverage* .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	@find $(CODE) captures tests tools -name __pycache__ -prune -exec rm -rf {} +
 	@find $(CODE) \( -name '*.so' -o -name '*.c' ! -name '*.bpf.c' \) -delete

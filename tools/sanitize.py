@@ -12,13 +12,16 @@ for the tests, atheris' for fuzzing, which is clang's with libFuzzer in it. Both
 """
 
 import os
-import shutil
 import subprocess
 import sys
 import sysconfig
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from tools.source_copy import copy_source  # noqa: E402
+
 FOLDER = ROOT / ".sanitize"
 FLAGS = ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-g")
 TESTS = (
@@ -32,18 +35,8 @@ LEFT_OUT = "not command and not devices"
 
 
 def copy() -> None:
-    """Put the tracked files, and the new ones that git does not ignore, into the folder; what is the same stays."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        check=True,
-    )
-    for name in filter(None, listed.stdout.decode().split("\0")):
-        source, target = ROOT / name, FOLDER / name
-        if source.is_file() and not (target.is_file() and target.read_bytes() == source.read_bytes()):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, target)
+    """Put the source into the folder, with a setup.py that builds for watching."""
+    copy_source(FOLDER)
     setup = FOLDER / "setup.py"  # in the copy, since CFLAGS would be for the linker too, which is to add no library
     flags = ", ".join(f'"{flag}"' for flag in FLAGS)
     setup.write_text(setup.read_text(encoding="utf-8").replace('"-O3"', flags), encoding="utf-8")
