@@ -1,4 +1,4 @@
-"""What all tests share: where everything has to run, a test that skips fails the run; no law is a matter of time."""
+"""What all tests share: where everything has to run, a test that skips fails the run."""
 
 from __future__ import annotations
 
@@ -10,10 +10,6 @@ from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-# how fast examples come tells of the machine and what else it does, or of a sanitizer, never of a law
-settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("untimed")
 
 
 def requires_all() -> bool:
