@@ -6,7 +6,7 @@ FUZZED := frames packed pcap pcapng evaluator filters cards documents journals
 CODE := analyzer generator nwscan
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick lint lab lab-shell bench evaluator fuzz sanitize lowest faults attack soak counter docs site notebooks pictures clean
+.PHONY: help setup demo test quick lint lab lab-shell bench evaluator fuzz sanitize coverage lowest faults attack soak counter docs site notebooks pictures clean
 
 help:  ## list the doors
 	@echo "make DOOR, where DOOR is one of:"
@@ -52,6 +52,9 @@ fuzz: setup  ## hostile input for each reader, the decoder and the evaluator und
 
 sanitize: setup  ## the compiled modules under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(PYTHON) tools/sanitize.py
+
+coverage: setup  ## make test, with coverage of the processes that it starts as well, the confined worker's too
+	@NWSCAN_MEASURE_PROCESSES=1 $(PYTEST) --cov --cov-report=term
 
 lowest: setup  ## the quick tests with the lowest versions that pyproject.toml allows
 	@$(PYTHON) tools/lowest.py

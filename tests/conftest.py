@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.measuring import processes
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
 
 def requires_all() -> bool:
@@ -58,6 +60,21 @@ def host_lock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 settings.register_profile("anywhere", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("the same each time", settings.get_profile("anywhere"), derandomize=True)
+
+
+def measures_processes() -> bool:
+    """Say whether coverage is to be that of the processes too which tests start: `make coverage` asks for it."""
+    return os.environ.get("NWSCAN_MEASURE_PROCESSES") == "1"
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)  # inside of pytest-cov's, which combines what it finds
+def pytest_runtestloop() -> Generator[None, object, object]:
+    if not measures_processes():
+        return (yield)
+    processes.ask()
+    ended = yield
+    processes.collect()
+    return ended
 
 
 def pytest_configure(config: pytest.Config) -> None:

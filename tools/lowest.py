@@ -33,13 +33,14 @@ def main() -> int:
     uv, wanted = TOOLS / "bin/uv", FOLDER / "lowest.txt"
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     compiled = (uv, "pip", "compile", "--quiet", "--resolution", "lowest-direct", "--all-extras", "--no-annotate")
+    quiet = ("--quiet", "--disable-pip-version-check")
     steps = (
         (sys.executable, "-m", "venv", TOOLS),
-        (TOOLS / "bin/pip", "--quiet", "--disable-pip-version-check", "install", "uv"),
+        (TOOLS / "bin/pip", *quiet, "install", "uv"),
         (*compiled, "--python-version", python, "pyproject.toml", "--output-file", wanted),
         (uv, "venv", "--quiet", "--clear", "--seed", "--python", sys.executable, PLACE),
         (uv, "pip", "install", "--quiet", "--python", PLACE / "bin/python", "--requirement", wanted),
-        (PLACE / "bin/python", "setup.py", "-q", "build_ext", "--inplace"),
+        (PLACE / "bin/pip", *quiet, "install", "--no-build-isolation", "--no-deps", "--editable", "."),
     )
     for step in steps:
         if code := run(*step):

@@ -1,4 +1,4 @@
-"""What a build gives: three packages, compiled, and nothing without a compiler."""
+"""What a build gives: an sdist, and of it a wheel of three packages, compiled; nothing without a compiler."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import venv
 import zipfile
 from pathlib import Path
@@ -17,16 +18,20 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
 
 
+def tracked() -> set[str]:
+    """Name the files that git has."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
+    return {name for name in listed.decode().split("\0") if name and (ROOT / name).is_file()}
+
+
 def build(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Build a wheel from a copy of the tracked files, so that nothing compiled here gets in."""
+    """Build an sdist from a copy of the tracked files, so that nothing compiled here gets in, and a wheel from that."""
     source = folder / "source"
-    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
-    for name in filter(None, tracked.decode().split("\0")):
-        if (ROOT / name).is_file():
-            target = source / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes((ROOT / name).read_bytes())
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder / "dist")]
+    for name in tracked():
+        target = source / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes((ROOT / name).read_bytes())
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder / "dist")]
     return subprocess.run(
         command, cwd=source, env={**os.environ, **environment}, capture_output=True, text=True, check=False
     )
@@ -38,6 +43,14 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = build(folder)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return next((folder / "dist").glob("*.whl"))
+
+
+def test_the_wheel_was_made_of_an_sdist_that_holds_what_git_does(wheel: Path) -> None:
+    with tarfile.open(next(wheel.parent.glob("*.tar.gz"))) as archive:
+        names = {member.name.partition("/")[2] for member in archive if member.isfile()}
+    of_ci = {name for name in tracked() if name.startswith(".ci/")}
+    made = {name for name in names if name in ("PKG-INFO", "setup.cfg") or name.startswith("nwscan.egg-info/")}
+    assert names - made == tracked() - of_ci
 
 
 def test_the_top_level_is_exactly_three_packages(wheel: Path) -> None:
