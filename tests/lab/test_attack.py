@@ -39,14 +39,14 @@ def test_what_two_hostile_guests_send_is_counted_to_the_frame(lab: Lab, nwscan: 
     assert told.replace("\n", "").isprintable()
 
 
-def test_a_hostile_neighbour_neither_widens_a_filter_nor_prevents_it(lab: Lab, nwscan: Nwscan, attack: Attack) -> None:
+def test_a_hostile_neighbour_does_not_widen_a_filter(lab: Lab, nwscan: Nwscan, attack: Attack) -> None:
     with nwscan.start("capture", "vm1", "--json") as quiet:
         lab.send(Schedule(foreign=100, own=50, multicast=20, broadcast=20))
         time.sleep(WINDOW_S)
         quiet.interrupt()
-    alone = attack.filters_of("vm1", "strict")
+    alone, _ = attack.filters_of("vm1", "strict")
     outcome = attack.measured(ALL, ("vm2",), WINDOW_S)
-    assert attack.filters_of("vm1", "strict") == alone
+    assert attack.filters_of("vm1", "strict")[0] == alone  # it may have it refused: SECURITY.md
     report = outcome.reports[attack.guests[0].guest.tap]
     assert (report["guest"]["groups"], report["guest"]["macs_seen"]) == ([], [])
 
