@@ -7,7 +7,7 @@ bounded size, whatever the document holds. Raises ValueError where the document 
 from __future__ import annotations
 
 from ipaddress import IPv4Address, ip_address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from analyzer.model.addresses import parse_mac
 from analyzer.model.classes import FrameClass
@@ -176,9 +176,16 @@ def _checked(entry: Entry) -> Entry:
     return entry
 
 
+_WIDEST_BIN_S: Final = 2**33
+_EARLIEST_S: Final = parse_second("1000-01-01T00:00:00.000000000Z")
+"""Far beyond what 64 bits of nanoseconds need; so bounded, bins that merging widens begin in a year that has a name."""
+
+
 def _timeline(bin_s: int, rows: Sequence[doc.TimelineRow]) -> Timeline:
-    if bin_s & (bin_s - 1):
-        raise ValueError(f"timeline_bin_s {bin_s} is no power of two")
+    if bin_s & (bin_s - 1) or bin_s > _WIDEST_BIN_S:
+        raise ValueError(f"timeline_bin_s {bin_s} is no power of two up to 2^33")
+    if any(parse_second(row.t) < _EARLIEST_S for row in rows):
+        raise ValueError("a bin of the timeline begins before the year 1000")
     bins: dict[int, list[int]] = {}
     for row in rows:
         counts = bins.setdefault(parse_second(row.t) // bin_s, [0] * COUNTS)

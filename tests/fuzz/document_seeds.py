@@ -22,7 +22,8 @@ from generator.deploy.deadline import Deadline
 from generator.deploy.journal import Journal
 from generator.deploy.journal_record import State
 from generator.deploy.plan_file import encode_plans
-from generator.evaluate.prediction import PredictionBuilder, to_document
+from generator.evaluate.prediction import PredictionBuilder
+from generator.evaluate.prediction_document import to_document
 from generator.evaluate.program import instantiate
 from generator.nwfilter.model import Filter
 from generator.nwfilter.xml import write_filter

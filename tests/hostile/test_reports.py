@@ -86,6 +86,8 @@ REFUSED: dict[str, Callable[[], bytes]] = {
     "a talker of nobody": lambda: put("foreign_talkers", 0, "src", value=SAFE),
     "a bin of 0 s": lambda: put("timeline_bin_s", value=0),
     "a bin below 0": lambda: put("timeline_bin_s", value=-1),
+    "a bin of 34,000 years": lambda: put("timeline_bin_s", value=1 << 40),
+    "a timeline of the year 985": lambda: put("timeline", 0, "t", value="0985-01-01T00:00:00.000000000Z"),
     "windows in a word": lambda: put("windows", value="all"),
 }
 SHOWN: dict[str, Callable[[], bytes]] = {
