@@ -32,7 +32,7 @@ HEAD = """\
 `make attack` has two guests of the lab, with root inside, send for {seconds:.0f} s what tests/lab/attack_frames.py
 holds, while nwscan measures, suggests, applies and verifies. What it reports is compared with a counter of the tests'
 own on both taps, which looks at the packet type and the destination MAC alone; a try that succeeds ends the run. The
-short form is part of `make test`. SECURITY.md says what stops each try.
+short form is part of `make test`. [SECURITY.md](../SECURITY.md) says what stops each try.
 
 Recorded on {machine}.
 

@@ -49,11 +49,13 @@ def _label(folder: Path, words: dict[int, list[str]]) -> str | None:
     if WORKER in own:
         name = _command(words.get(_number(folder, "PPid"), []))
         return None if name is None else f"{name}, worker"
+    if own == words.get(_number(folder, "PPid")):  # forked, and its program not started yet: it is counted there
+        return None
     return _command(own)
 
 
 def _command(words: list[str]) -> str | None:
-    """Say which command of nwscan a process is: a capture is told from another by what it captures."""
+    """Say which command of nwscan the words start: a capture is told from another by what it captures."""
     if not any(Path(word).name == "nwscan" for word in words[:2]):
         return None
     name = next((word for word in words if word in COMMANDS), None)
