@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -119,11 +120,10 @@ def tools(name: str) -> list[Tool]:
 
 def run(command: Sequence[str]) -> tuple[float, float]:
     """Run a whole process, its output to /dev/null; gives wall and CPU seconds, those of its children too."""
-    before, begin_s = os.times(), time.perf_counter()
+    before, begin_s = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
-    wall_s, after = time.perf_counter() - begin_s, os.times()
-    spent = after.children_user + after.children_system - before.children_user - before.children_system
-    return wall_s, spent
+    wall_s, after = time.perf_counter() - begin_s, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return wall_s, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def measure(name: str, scale: float, rounds: int) -> Trial:
@@ -175,16 +175,18 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5, help="how often each tool runs [5]")
     parser.add_argument("--largest", type=int, default=20_000_000, help="frames of the largest file of the series")
     parser.add_argument("--only", nargs="*", choices=list(INPUTS), help="these inputs alone; nothing is written")
+    parser.add_argument("--write", action="store_true", help="write RESULTS.md whatever part was measured")
     chosen = parser.parse_args()
     load = os.getloadavg()
     names = chosen.only or list(INPUTS)
     trials = [measure(name, chosen.scale, chosen.rounds) for name in names]
-    series = [10**power for power in range(3, 8)] + ([20_000_000] if chosen.largest >= 20_000_000 else [])
-    series += [chosen.largest] if chosen.largest > 20_000_000 else []
-    counts = sorted({round(count * chosen.scale) for count in series if count * chosen.scale >= 1000})
-    growth = [] if chosen.only else linear(counts, max(3, chosen.rounds // 2))
-    is_whole = chosen.scale == 1 and not chosen.only
-    write(trials, growth, (load, os.getloadavg()), ROOT / "benchmarks" if is_whole else None)
+    series = {*(10**power for power in range(3, 8)), chosen.largest}
+    counts = sorted(
+        round(count * chosen.scale) for count in series if 1000 <= count * chosen.scale and count <= chosen.largest
+    )
+    growth = [] if chosen.only and not chosen.write else linear(counts, max(3, chosen.rounds // 2))
+    is_kept = chosen.write or (chosen.scale == 1 and not chosen.only)
+    write(trials, growth, (load, os.getloadavg()), ROOT / "benchmarks" if is_kept else None)
     return 0
 
 

@@ -70,9 +70,10 @@ def _upper(over: str, protocol: int, source: str, destination: str, octets: byte
     ports = octets[0] << 8 | octets[1], octets[2] << 8 | octets[3]
     if protocol == _UDP:
         stated = octets[4] << 8 | octets[5]
-        if stated != length or _IN_UDP & {*ports}:
+        if not _HEADER_OCTETS[_UDP] <= stated <= length or (padding and stated < length) or _IN_UDP & {*ports}:
             return None
-        header, flags = 8, ""
+        header, flags = _HEADER_OCTETS[_UDP], ""
+        octets, padding = octets[:stated], octets[stated:] or padding
     else:
         header = 4 * (octets[12] >> 4)
         if octets[12] & 1 or not _HEADER_OCTETS[_TCP] <= header <= len(octets):

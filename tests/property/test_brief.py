@@ -36,7 +36,7 @@ def packet(draw: st.DrawFn, kind: str) -> bytes:
     protocol, payload = draw(st.sampled_from([6, 17])), draw(st.binary(max_size=40))
     ports = draw(PORTS).to_bytes(2, "big") + draw(PORTS).to_bytes(2, "big")
     if protocol == 17:
-        upper = ports + (8 + len(payload)).to_bytes(2, "big") + b"\0\0" + payload
+        upper = ports + draw(st.integers(8, 8 + len(payload))).to_bytes(2, "big") + b"\0\0" + payload
     else:
         words = draw(st.integers(5, 7))
         flags = draw(st.integers(0, 511))
