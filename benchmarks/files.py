@@ -182,7 +182,7 @@ def main() -> int:
     trials = [measure(name, chosen.scale, chosen.rounds) for name in names]
     series = {*(10**power for power in range(3, 8)), chosen.largest}
     counts = sorted(
-        round(count * chosen.scale) for count in series if 1000 <= count * chosen.scale and count <= chosen.largest
+        round(count * chosen.scale) for count in series if count * chosen.scale >= 1000 and count <= chosen.largest
     )
     growth = [] if chosen.only and not chosen.write else linear(counts, max(3, chosen.rounds // 2))
     is_kept = chosen.write or (chosen.scale == 1 and not chosen.only)

@@ -91,7 +91,7 @@ def path_of(name: str, scale: float = 1.0, frames: int | None = None) -> Path:
     ending = ("pcapng" if wanted.is_pcapng else "pcap") + (f".{wanted.packing}" if wanted.packing else "")
     path = folder / f"{name}-{count}.{ending}"
     if not path.exists():
-        made = path.with_suffix(".part")
+        made = path.with_suffix(f".part{os.getpid()}")
         with made.open("wb") as file:
             for part in packed(parts(replace(wanted, frames=count)), wanted.packing):
                 file.write(part)
