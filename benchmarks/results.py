@@ -41,7 +41,8 @@ def _lines(
     yield f"{versions()}."
     before, after = (" ".join(f"{one:.1f}" for one in load) for load in loads)
     yield f"Load averages before: {before}; after: {after}. Times are medians of whole processes, with least and most."
-    yield "A median under a load from others is too high for all tools alike; the ratios suffer less."
+    yield "With a load above 1 before the run wall times say little, least of all of start-up and of two cores in use:"
+    yield "the columns of CPU say more, and the aims are to be measured again on a quiet machine."
     yield from ("", "## What was aimed at, and what holds", "", "| aim | measured | holds |", "|---|---|---|")
     yield from (f"| {aim} | {found} | {'yes' if holds else 'no'} |" for aim, found, holds in _aims(trials))
     for trial in trials:
