@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from analyzer.errors import HostError
+from analyzer.host import tap_hooks
 from analyzer.host.meter import meter_tables
 from analyzer.host.tap_counter import TapCounter
 from analyzer.host.tap_drops import dropped_frames, parse_dropped
@@ -32,6 +33,7 @@ from tests.lab.bridge_bench import (
     run,
     wait_until,
 )
+from tests.lab.test_tap_counter import counting_process, left_on
 
 if os.geteuid() != 0:
     pytest.skip("counting needs root", allow_module_level=True)
@@ -161,6 +163,21 @@ def test_where_a_tap_takes_no_more_programs_the_meter_counts_and_says_why(bench:
         assert (of(count, "vm1").counted_by, of(count, "vm2").counted_by) == (CountedBy.METER, CountedBy.CLASSIFIER)
         assert count.fallback is not None
         assert count.fallback.startswith("cannot count on the tap: cannot attach to interface")
+
+
+def test_without_links_filters_count_and_the_start_takes_off_what_a_killed_process_left(
+    bench: BridgeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tap_hooks, "way_of_kernel", lambda _: tap_hooks.by_filter)  # as on kernels before 6.6
+    with counting_process("by_filter") as killed:
+        killed.kill()
+    assert len(tap_hooks.leftovers()) == 2
+    with HostCounting(lookup=Host(VM1)) as host:
+        assert tap_hooks.leftovers() == ()
+        bench.send("eA", frames(GUEST_MAC, 3))
+        assert of(counted(host, "vm1", 3), "vm1").counted_by is CountedBy.CLASSIFIER
+        assert left_on(TAP).count(" name nwscan_") == 2
+    assert "nwscan_" not in left_on(TAP)
 
 
 def fill(tap: str, stack: ExitStack) -> None:
