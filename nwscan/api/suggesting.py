@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
@@ -24,12 +25,12 @@ from nwscan.api.measure import CaptureOptions, Unwatched, Watcher, analyze
 from nwscan.api.planning import make_plan, read_library
 from nwscan.api.prove import attached, capture_metered, changed_at_ns
 from nwscan.config import FRESH_S, Settings
+from nwscan.scale.remote import is_url
 from nwscan.worker import parent
 from nwscan.worker.messages import Predict, Predicted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from analyzer.causes.observation import Observation
     from analyzer.model.identity import Address, GuestIdentity
@@ -176,11 +177,28 @@ def suggest_from_file(
     captured_on: str | None = None,
     watcher: Watcher | None = None,
 ) -> Proposal:
-    """Propose a filter from a capture file, without libvirt; the frames of the file are what it is tried on."""
+    """Propose a filter from a capture, without libvirt; the frames of the file are what it is tried on.
+
+    A name that ends in ``.json`` is a report's: the filter is tried on the frames that are kept with it, if they are
+    there, and else told from its counts. Raises InputError where the file is neither.
+    """
+    if path.endswith(".json") and not is_url(path):
+        return _suggest_from_report(kept.KeptReport(Path(path), kept.load(Path(path))), identity, wish)
     report = analyze([path], identity, captured_on=captured_on, watcher=watcher)
     guest = wish.of(report.identity)
     filters = profile_filters(guest, wish.profile, wish.also_macs, wish.keep)
     tried = predict(path, guest.with_macs(wish.also_macs), filters, {}, captured_on=captured_on)
+    return Proposal(None, report, None, _suggestion(guest, report, tried, {}, wish))
+
+
+def _suggest_from_report(given: kept.KeptReport, identity: GuestIdentity | None, wish: Wish) -> Proposal:
+    report, tried = given.report, _UNTRIED
+    guest = wish.of(identity or report.identity)
+    recorded = None if report.frames_file is None else Path(report.frames_file.path)
+    frames = given.frames_path or (recorded if recorded is not None and recorded.is_file() else None)
+    if frames is not None and report.frames_file is not None:
+        filters = profile_filters(guest, wish.profile, wish.also_macs, wish.keep)
+        tried = predict(str(frames), guest.with_macs(wish.also_macs), filters, {})
     return Proposal(None, report, None, _suggestion(guest, report, tried, {}, wish))
 
 

@@ -43,7 +43,12 @@ EXIT_REFUSED: Final = 1
 @click.command(epilog="Example: nwscan suggest --from captures/before.pcapng --mac 52:54:00:00:00:01")
 @click.argument("guest", required=False)
 @autostop
-@click.option("--from", "source", metavar="FILE", help="Suggest from a capture file; needs no libvirt without GUEST.")
+@click.option(
+    "--from",
+    "source",
+    metavar="FILE_OR_REPORT",
+    help="Suggest from a capture or a *.json report; needs no libvirt without GUEST.",
+)
 @whose
 @asking_agent
 @click.option(
