@@ -62,7 +62,7 @@ def test_every_command_that_is_listed_runs(lab: Lab, nwscan: Nwscan, tmp_path: P
     with lab.sending(TRAFFIC):
         nwscan.run("capture", "vnet0", "-o", tmp_path / "vm1.json", "-w", tmp_path / "before.pcapng")
         for line in (*listed, "nwscan rollback --all --yes"):
-            limit = "timeout --preserve-status -s INT 3 " if line in UNTIL_INTERRUPTED else ""
+            limit = "timeout --preserve-status -s INT 6 " if line in UNTIL_INTERRUPTED else ""
             typed = f"{limit}{line} {WITHOUT_A_TERMINAL.get(line, '')}"
             ended.append((line, *shell(lab, nwscan, tmp_path, typed)))
     wrong = [f"{line} ended with {code}:\n{stdout}{stderr}" for line, code, stdout, stderr in ended if code != 0]
