@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PYTEST = [sys.executable, "-m", "pytest", "--cov", "--cov-report="]
+PYTEST = [sys.executable, "-m", "pytest", "--cov", "--cov-report=", "--durations=25"]
 YIELDING = 10
 """Niceness of the tests without the lab: in the lab frames come at a rate, and a late reader loses some."""
 

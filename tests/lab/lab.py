@@ -8,8 +8,10 @@ The lab is a child of the process that made it and cannot outlive it, not even a
 """
 
 import contextlib
+import importlib.util
 import json
 import os
+import re
 import select
 import shutil
 import subprocess
@@ -47,6 +49,7 @@ def missing() -> str | None:
     if os.geteuid() != 0:
         return "the lab needs root (it makes namespaces, a bridge and a libvirtd of its own)"
     lacking = [name for name in PROGRAMS if shutil.which(name, path=SYSTEM_PATH) is None]
+    lacking += [] if importlib.util.find_spec("libvirt") else ["libvirt-python"]
     if lacking:
         return f"the lab needs programs that are not installed: {', '.join(lacking)} (make setup installs them)"
     if not Path("/dev/net/tun").exists():
@@ -248,15 +251,26 @@ class Lab:
         counts to the frame settles (again) before the capture starts, since what was on its way is captured as well.
         """
         known = [(layout.HOSTS["hosta"].mac, layout.HOSTS["hosta"].port)]
-        for guest in self.guests.values():
-            if guest.is_running():
-                guest.shell("ip neigh flush dev eth0 2> /dev/null; true")
-                known.append((guest.address.mac, guest.tap))
+        for name, tap in self._running().items():
+            self.guests[name].shell("ip neigh flush dev eth0 2> /dev/null; true")
+            known.append((self.guests[name].address.mac, tap))
+        unknown = layout.HOSTS["hostb"]
         script = [f"ip -n {host} neigh flush all" for host in layout.HOSTS]
-        script += [f"bridge fdb flush dev {port} master dynamic" for _, port in known]
+        script += [
+            f"bridge fdb flush dev {port} master dynamic" for port in (unknown.port, *(each[1] for each in known))
+        ]
         script += [f"bridge fdb replace {mac} dev {port} master dynamic" for mac, port in known]
         self.run(["sh", "-ec", "\n".join(script)], check=True)
-        self.forget("hostb")
+
+    def _running(self) -> dict[str, str]:
+        """The tap of each of the lab's guests that runs; a test may have others running, too."""
+        import libvirt  # noqa: PLC0415 - missing() tells who lacks it
+
+        with contextlib.closing(libvirt.openReadOnly(self.outside_uri)) as connection:
+            domains = connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
+            texts = {domain.name(): domain.XMLDesc(0) for domain in domains if domain.name() in self.guests}
+        taps = {name: re.search(r"<target dev='(vnet[0-9]+)'/>", text) for name, text in texts.items()}
+        return {name: found[1] for name, found in taps.items() if found is not None}
 
     def send(self, schedule: Schedule, *, host: str = "hosta") -> Truth:
         """Settle the lab, send the schedule from a host, and say what was sent."""

@@ -1,5 +1,6 @@
 """What a test can change in a lab, as a value: to compare, and to put back."""
 
+import contextlib
 import difflib
 import json
 import re
@@ -40,30 +41,35 @@ class LabState:
 
 
 def read_state(lab: "Lab") -> LabState:
-    """The state of the lab now."""
-    filters = re.findall(r"^\s*\S+\s+(\S+)\s*$", lab.virsh("nwfilter-list"), re.MULTILINE)
-    persistent = lab.virsh("list --all --persistent --name").split()
-    running = lab.virsh("list --name").split()
+    """The state of the lab now. Read after each test, so by few processes and one connection."""
+    import libvirt  # noqa: PLC0415 - lab.missing() tells who lacks it
+
+    with contextlib.closing(libvirt.openReadOnly(lab.outside_uri)) as connection:
+        filters = {found.name(): found.XMLDesc(0) for found in connection.listAllNWFilters()}
+        domains = connection.listAllDomains()
+        live = {domain.name(): domain.XMLDesc(0) for domain in domains if domain.isActive()}
+        inactive = {
+            domain.name(): domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+            for domain in domains
+            if domain.isPersistent()
+        }
+        bindings = sorted(f"{one.portDev()} {one.filterName()}" for one in connection.listAllNWFilterBindings())
     return LabState(
-        filters=_dumps(lab, "nwfilter-dumpxml", filters),
-        live=_dumps(lab, "dumpxml", running),
-        inactive=_dumps(lab, "dumpxml --inactive", persistent),
-        kernel=_kernel(lab),
+        filters=_stripped(filters),
+        live=_stripped(live),
+        inactive=_stripped(inactive),
+        kernel={**_kernel(lab), "bindings": "\n".join(bindings)},
         processes=_processes(lab),
     )
 
 
-def _dumps(lab: "Lab", command: str, names: list[str]) -> dict[str, str]:
-    if not names:
-        return {}
-    mark = "<!-- next -->"
-    output = lab.virsh(f"; echo '{mark}'; ".join(f"{command} {name}" for name in names))
-    output = output.replace("  <metadata/>\n", "")  # what libvirt keeps of metadata that was removed
-    return dict(zip(names, (part.strip() for part in output.split(mark)), strict=True))
+def _stripped(texts: dict[str, str]) -> dict[str, str]:
+    """Without what libvirt keeps of metadata that was removed."""
+    return {name: text.replace("  <metadata/>\n", "").strip() for name, text in texts.items()}
 
 
 def _kernel(lab: "Lab") -> dict[str, str]:
-    """Rules on taps, bindings, tables of nwscan, static FDB entries, the flags of the bridge and of its ports."""
+    """Rules on taps, tables of nwscan, static FDB entries, the flags of the bridge and of its ports."""
     script = (
         "ebtables-save; iptables-save; ip6tables-save; nft list tables;"
         f"echo '{_MARK}'; bridge -j -d link show; echo '{_MARK}'; ip -j -d link show {BRIDGE};"
@@ -77,7 +83,6 @@ def _kernel(lab: "Lab") -> dict[str, str]:
     return {
         "rules": "\n".join(line for line in lines if line.startswith("-A") and "vnet" in line),
         "tables": "\n".join(line for line in lines if line.startswith("table ") and "nwscan" in line),
-        "bindings": lab.virsh("nwfilter-binding-list"),
         "ports": json.dumps(flags, indent=1),
         "bridge": json.dumps({name: options[name] for name in options if not name.endswith("timer")}, indent=1),
         "fdb": json.dumps(sorted(f"{entry['mac']} {entry['ifname']}" for entry in static), indent=1),
