@@ -141,9 +141,13 @@ class Cell:
         return f"{self.kind}, {self.phase}, step {self.step + 1}: {self.fault}"
 
 
-_QUICK: Final = frozenset({"a filter on a bare card", "a guest that is off", "a transient guest"})
+_QUICK: Final = frozenset({"a filter on a bare card", "a guest that is off"})
 _ALL_KINDS: Final = frozenset({Fault.KILLED_DURING, Fault.DISK_FULL})
-_MORE: Final = {"a repair": {Fault.LIBVIRTD_DURING}, "a bridge remedy": {Fault.LIBVIRTD_DURING, *OF_THE_GUEST}}
+_MORE: Final = {
+    "a repair": {Fault.LIBVIRTD_DURING},
+    "a transient guest": {Fault.LIBVIRTD_DURING},
+    "a bridge remedy": {Fault.LIBVIRTD_DURING, *OF_THE_GUEST},
+}
 _LESS: Final = {"several guests": {Fault.DISK_FULL}}
 
 
