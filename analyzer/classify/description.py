@@ -32,7 +32,7 @@ _FIRST: Final = (
 def load_scapy() -> None:
     """Import what a description needs, for a process that will be able to import nothing; otherwise it comes late."""
     for head in _FIRST:
-        describe_frame(head)
+        describe_by_scapy(head)
 
 
 def describe_frame(head: bytes) -> str:

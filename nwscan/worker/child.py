@@ -113,9 +113,8 @@ def _prepare(request: Request, descriptors: list[int], link: Link, helper: Helpe
     """Give the work that is asked for, with all imported that it needs: once confined, nothing can be."""
     import numpy.ma  # noqa: F401 - np.unique imports it late
 
-    if isinstance(request, Analyze):
-        load_names()
-    else:
+    load_names()
+    if not isinstance(request, Analyze):
         load_scapy()
     hashlib.sha256(b"").hexdigest()  # OpenSSL reads its configuration at the first digest
     match request:
