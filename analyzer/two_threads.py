@@ -76,6 +76,8 @@ class TwoThreads:
         try:
             while self._carry():
                 yield self._work.frames
+        except GeneratorExit:
+            raise  # nothing failed: what the helper has read is counted before we go
         except BaseException as error:
             self._fail(error)
             raise

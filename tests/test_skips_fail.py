@@ -31,7 +31,7 @@ def test_a_skip_fails_the_run_where_nothing_may_skip(tmp_path: Path, environment
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", tmp_path],
         cwd=tmp_path,
-        env=clean | environment,
+        env=clean | environment | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
