@@ -207,6 +207,7 @@ def _settle(
     elif record is not None and record.is_pending and record.deadline is not None:
         until = f"until {record.deadline.at}, {keeping.confirm_within_s:.0f} s from now"
         click.echo(f"It waits to be confirmed {until}, and is rolled back then.", err=keeping.is_document)
+        click.echo(f"To look again, while there is traffic: nwscan verify {typed(plan)}", err=keeping.is_document)
         click.echo(f"To keep it: nwscan confirm {typed(plan)}", err=keeping.is_document)
     click.echo(f"To undo it: nwscan rollback {typed(plan)}", err=keeping.is_document)
     return code

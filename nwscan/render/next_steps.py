@@ -45,7 +45,7 @@ def typed_guest(identity: GuestIdentity) -> str | None:
 def after_report(report: Report, sources: Sequence[str] = ()) -> tuple[Step, ...]:
     """Give what follows from a report that was made of ``sources``; of a window measured right now without any."""
     if not report.frames_seen:
-        return () if sources else (("nwscan list", "is it the right tap, and does its guest run?"),)
+        return () if sources else (("nwscan list", "is it the right tap, does its guest run, is anything sent to it?"),)
     if not report.class_counts[FrameClass.FOREIGN_UNICAST][0]:
         return ()
     return tuple(_against_foreign(report, sources))

@@ -70,7 +70,7 @@ def next_steps(verification: Verification) -> tuple[Step, ...]:
     if verdict is Verdict.EFFECTIVE or guest is None:
         return ()
     if verdict is Verdict.INCONCLUSIVE:
-        return ((f"nwscan verify {guest} -a duration:300", "a longer window"),)
+        return ((f"nwscan verify {guest} -a duration:300", "a longer window, while there is traffic"),)
     return (
         ("nwscan status", "whether a filter is in force"),
         (f"nwscan rollback {guest}", "as it was before nwscan changed it"),

@@ -20,7 +20,8 @@ This shell is inside a lab: its processes, network, mounts and libvirt are its o
 
   guests   vm1 {layout.GUESTS["vm1"].mac} {layout.GUESTS["vm1"].ipv4}, vm2 {layout.GUESTS["vm2"].mac} {layout.GUESTS["vm2"].ipv4}
   hosts    hosta {layout.HOSTS["hosta"].ipv4}, hostb {layout.HOSTS["hostb"].ipv4} (ip netns exec hosta ...), all on bridge {layout.BRIDGE}
-  flood 5000        sends 5,000 frames to hostb, which the bridge has forgotten, and some for vm1
+  flood 200000 &    sends so many frames to hostb, which the bridge does not know, and some for vm1: about a minute of
+                    it; let it run while nwscan measures
   guest vm1 'ip a'  runs a command in a guest, without touching its network
   virsh, tcpdump, bridge, ebtables and nwscan see this lab only; exit takes the lab down
 """  # noqa: E501 - as wide as the terminal that shows it
