@@ -41,7 +41,7 @@ def attach(lab: Lab) -> Iterator[Attach]:
             lab.write(f"{layout.ROOT}/card.xml", xml.replace("</interface>", f"{reference}</interface>"))
             lab.virsh(f"update-device vm1 {layout.ROOT}/card.xml --{scope}")
         if reference:  # libvirt's thread that learns an address makes its rules a moment later
-            wait_for(lambda: kernel_texts(lab), "the tap has rules")
+            wait_for(lambda: bool(kernel_texts(lab)), "the tap has rules")
         return lab.state()
 
     yield put
