@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from xml.parsers import expat
 
+from analyzer.errors import InputError
+
 
 @dataclass(frozen=True, slots=True)
 class Span:
@@ -41,7 +43,11 @@ def _tag_end(data: bytes, start: int) -> int:
 
 
 def child_spans(data: bytes) -> Spans:
-    """Give the spans of the root element's children in ``data``, which must be well-formed UTF-8 XML."""
+    """Give the spans of the root element's children in ``data``, which is well-formed UTF-8 XML.
+
+    Raises InputError where expat says otherwise: it takes names as of the fourth edition of XML 1.0, libxml2 those of
+    the fifth, too.
+    """
     parser = expat.ParserCreate("UTF-8")
     depth = 0
     opened = 0
@@ -69,7 +75,10 @@ def child_spans(data: bytes) -> Spans:
 
     parser.StartElementHandler = start
     parser.EndElementHandler = end
-    parser.Parse(data, True)  # noqa: FBT003 - expat's own signature
+    try:
+        parser.Parse(data, True)  # noqa: FBT003 - expat's own signature
+    except expat.ExpatError as error:
+        raise InputError(f"the XML cannot be taken apart: {error}") from error
     return Spans(tuple(children), inside)
 
 

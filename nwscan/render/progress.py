@@ -52,7 +52,7 @@ class _Bar:
     def progress(self, progress: Told) -> None:
         """Show frames, rate, foreign frames and loss."""
         elapsed_s = max(time.monotonic() - self._since_s, 1e-3)
-        told = f"{_many(progress.frames)} frames, {short(progress.frames / elapsed_s, 'frames/s')}"
+        told = f"{_many(progress.frames)} frames ({short(progress.frames / elapsed_s, '/s')})"
         if progress.classes:
             told += f", {_many(progress.classes[FrameClass.FOREIGN_UNICAST])} foreign"
         if progress.lost:

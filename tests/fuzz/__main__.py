@@ -90,6 +90,7 @@ def main() -> None:
     parser.add_argument("target", choices=sorted(TARGETS))
     parser.add_argument("--seconds", type=int, default=900, help="how long to fuzz (default 900)")
     parser.add_argument("--seed", type=int, default=0, help="of the random numbers (default: another one each time)")
+    parser.add_argument("--runs", type=int, default=-1, help="how many inputs at the most (default: no limit)")
     parser.add_argument("--found", type=Path, help="where new inputs and failures go (default: a new folder)")
     parser.add_argument("--keep", action="store_true", help="fuzz nothing; put what is in --found into the kept corpus")
     asked = parser.parse_args()
@@ -111,6 +112,7 @@ def main() -> None:
         "report_slow_units": 120,  # a busy machine makes anything slow
         "rss_limit_mb": 2048,
         "seed": asked.seed,
+        "runs": asked.runs,
         "artifact_prefix": f"{found}/failed-",
         "print_final_stats": 1,
     }

@@ -9,6 +9,7 @@ import select
 import struct
 import subprocess
 import termios
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from unittest import mock
@@ -76,9 +77,11 @@ def test_loss_and_rate_stand_on_one_line_whatever_is_captured(label: str) -> Non
             capture_progress(label, 60.0) as bar,
         ):
             bar.started()
-            bar.progress(Progress(123_456_789, (0, 0, 0, 99_999, 0, 0), 70))
+            for elapsed_s in (1e-3, 0.0124, 0.1, 0.99, 1.0, 12.0, 123.0, 1234.5):
+                with mock.patch("time.monotonic", return_value=time.monotonic() + elapsed_s):
+                    bar.progress(Progress(123_456_789, (0, 0, 0, 99_999, 0, 0), 99_999))
         lines = screen.lines()
-    assert any("123 M frames, " in line and "frames/s, 99,999 foreign, 70 lost" in line for line in lines), lines
+    assert any("123 M frames (" in line and "/s), 99,999 foreign, 99,999 lost" in line for line in lines), lines
     assert all(len(line) <= COLUMNS for line in lines)
     assert "…" not in "".join(line[LABEL_MOST:] for line in lines)
     assert screen.held.endswith("\x1b[2K")  # and is gone at the end
@@ -94,12 +97,12 @@ def test_reading_a_capture_shows_how_fast_on_the_terminal_and_nothing_of_it_in_t
         running.stdin.write(pcap_header())
         for _ in range(1000):
             running.stdin.write(FRAMES)
-            if re.search(r"frames, [\d.]+ [kM]?frames/s, 0 foreign", screen.read(0.05)):
+            if re.search(r"frames \([\d.]+ [kM]?/s\), 0 foreign", screen.read(0.05)):
                 break
         printed, _ = running.communicate(timeout=DEADLINE_S)
         lines = screen.lines()
     assert running.returncode == 0
-    assert any(re.search(r"[\d,.]+ (?:[kM] )?frames, [\d.]+ [kM]?frames/s, 0 foreign", line) for line in lines), lines
+    assert any(re.search(r"[\d,.]+ (?:[kM] )?frames \([\d.]+ [kM]?/s\), 0 foreign", line) for line in lines), lines
     assert all(len(line) <= COLUMNS for line in lines)
     assert b"\x1b" not in printed
     assert printed.startswith(MAC.encode())

@@ -79,3 +79,9 @@ def test_all_but_the_filterref_stays_octet_for_octet() -> None:
 def test_what_is_no_interface_is_refused(text: str) -> None:
     with pytest.raises(InputError):
         read_filterref(text)
+
+
+def test_a_name_that_only_libxml2_takes_is_told_as_such() -> None:
+    text = "<interface><x\u071b\u06db/></interface>"
+    with pytest.raises(InputError, match="cannot be taken apart: not well-formed"):
+        with_filterref(text, None)
