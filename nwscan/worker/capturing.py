@@ -149,7 +149,7 @@ class _Card:
         return None if self._deadline_s is None else max(0.0, self._deadline_s - time.monotonic())
 
     def _left_frames(self) -> int | None:
-        if self._stop.frames is None or not self._windows:
+        if self._stop.frames is None or not (self.taps or self._windows):
             return self._stop.frames
         return max(0, self._stop.frames - self.measurement.frames)
 
