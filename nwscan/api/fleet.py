@@ -46,7 +46,8 @@ def analyze(
 ) -> Report:
     """Measure captures into one report; raises as ``measure.analyze`` and ``cluster.connected`` do."""
     work = partial(_analyze, identity=identity, captured_on=captured_on, guess=guess)
-    return from_document(_run(expand(paths), scheduler, cluster.Job(work, _merge_reports), watcher))
+    merged = from_document(_run(expand(paths), scheduler, cluster.Job(work, _merge_reports), watcher))
+    return measure.has_ethernet(merged, paths)
 
 
 def report(paths: Sequence[str], scheduler: str, *, watcher: Watcher | None = None) -> tuple[Report, ...]:
@@ -103,7 +104,7 @@ def _run(paths: Sequence[str], scheduler: str, job: cluster.Job, watcher: Watche
 
 def _analyze(paths: tuple[str, ...], *, identity: GuestIdentity | None, captured_on: str | None, guess: bool) -> bytes:
     """One thread: how many of them a machine has room for is the cluster's to say."""
-    return encode(measure.analyze(paths, identity, captured_on=captured_on, guess=guess, threads=1))
+    return encode(measure.analyze(paths, identity, captured_on=captured_on, guess=guess, threads=1, is_part=True))
 
 
 def _merge_reports(documents: list[bytes]) -> bytes:

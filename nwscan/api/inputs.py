@@ -22,9 +22,14 @@ def open_inputs(paths: Sequence[str], stack: ExitStack) -> tuple[tuple[str, ...]
 
     Raises InputError for the first one that cannot be opened.
     """
+    return open_files(expand(paths), stack)
+
+
+def open_files(files: Sequence[str], stack: ExitStack) -> tuple[tuple[str, ...], list[int]]:
+    """Open what ``expand`` gives, as ``open_inputs`` does."""
     names: list[str] = []
     descriptors: list[int] = []
-    for path in expand(paths):
+    for path in files:
         if path == "-":
             descriptor = _standard_input(twice=STDIN_NAME in names)
             name = STDIN_NAME

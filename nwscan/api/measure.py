@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
-from analyzer.errors import UsageError
+from analyzer.errors import InputError, UsageError
 from analyzer.model.addresses import format_mac
 from analyzer.report.store import from_document
 from nwscan import kept
-from nwscan.api.inputs import expand, open_inputs
+from nwscan.api.inputs import expand, open_files
 from nwscan.config import DEFAULT_SNAPLEN, KEEP_DAYS, Settings, default_duration_s
 from nwscan.worker import parent
 from nwscan.worker.messages import Analyze, Candidate, Candidates, Measured, Progress
@@ -118,27 +118,35 @@ def analyze(
     captured_on: str | None = None,
     guess: bool = False,
     threads: int = 2,
+    is_part: bool = False,
     watcher: Watcher | None = None,
 ) -> Report:
     """Measure capture files into one report.
 
     ``captured_on`` says whose view the files' direction flags take (``tap`` or ``guest``); ``threads`` (1 or 2) share
-    the work. Raises UsageError with the
-    candidates where nobody knows whose traffic it is, InputError where a file is no capture of Ethernet frames.
+    the work. Raises UsageError with the candidates where nobody knows whose traffic it is, InputError where a file is
+    no capture, or none has Ethernet frames (with ``is_part`` that is for whoever merges the parts: ``has_ethernet``).
     """
     watcher = watcher or Unwatched()
     files = expand(paths)
     parts = [files[at : at + _OPEN_AT_ONCE] for at in range(0, len(files), _OPEN_AT_ONCE)]
-    options = Analyze((), identity, captured_on, threads)
+    options = Analyze((), identity, captured_on, threads, is_part or len(parts) > 1)
     report = _analyze(parts[0], options, guess=guess, watcher=watcher)
     for part in parts[1:]:
         report = report.merge(_analyze(part, options, guess=guess, watcher=watcher))
+    return report if is_part else has_ethernet(report, paths)
+
+
+def has_ethernet(report: Report, paths: Sequence[str]) -> Report:
+    """Give a report merged of parts. Raises InputError where every file of them was left out."""
+    if not report.windows:
+        raise InputError("no Ethernet frames in any of these captures", ", ".join(paths), "capture on the guest's tap")
     return report
 
 
 def _analyze(files: Sequence[str], options: Analyze, *, guess: bool, watcher: Watcher) -> Report:
     with ExitStack() as stack:
-        names, descriptors = open_inputs(files, stack)
+        names, descriptors = open_files(files, stack)
         request = msgspec.structs.replace(options, names=names)
         reply = parent.run(request, descriptors, on_handed_over=stack.close, on_progress=watcher.progress)
     if isinstance(reply, Candidates):

@@ -29,7 +29,7 @@ from generator.nwfilter.xml import write_filter
 from nwscan import kept
 from nwscan.api.filter_tree import filter_tree, require_complete
 from nwscan.api.filters import card_reference, card_variables, finding_document, resolved_card
-from nwscan.api.inputs import expand, open_inputs
+from nwscan.api.inputs import expand, open_files
 from nwscan.api.measure import Unwatched, Watcher, guessed, unknown_guest
 from nwscan.config import Settings
 from nwscan.worker import parent
@@ -176,7 +176,7 @@ def predicted(
     order = [tree.root, *(each for name, each in tree.library.items() if name != tree.root.name)]
     texts = tuple(write_filter(each) for each in order)
     with ExitStack() as stack, ExitStack() as inputs:
-        names, descriptors = open_inputs([path], inputs)
+        names, descriptors = open_files([path], inputs)
         request = Predict(names[0], choice.identity, texts, dict(choice.variables), captured_on, export is not None)
         if export is not None:
             descriptors = [
@@ -190,7 +190,7 @@ def predicted(
                 raise unknown_guest(reply.candidates, names[0], guess=guess)
             request = msgspec.structs.replace(request, identity=chosen)
             with ExitStack() as again:
-                _, first = open_inputs([path], again)
+                _, first = open_files([path], again)
                 handed = [*first, *descriptors[1:]]
                 reply = parent.run(request, handed, on_handed_over=again.close, on_progress=watcher.progress)
         if not isinstance(reply, Predicted):

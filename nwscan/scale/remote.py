@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import BinaryIO
 
-_URL: Final = re.compile(r"[a-z][a-z0-9+.-]*(::|://)")
+_URL: Final = re.compile(r"([a-z][a-z0-9+.-]*::)*[a-z][a-z0-9+.-]*://")
 _TRIES: Final = 3
 _HINT: Final = "see whether the URL can be fetched from this machine, for example with curl"
 
 
 def is_url(text: str) -> bool:
-    """Say whether ``text`` is a URL: a scheme, then ``://`` (or ``::``, by which fsspec chains)."""
+    """Say whether ``text`` is a URL: a scheme and ``://``, before it others with ``::``, by which fsspec chains."""
     return _URL.match(text) is not None
 
 

@@ -82,6 +82,8 @@ class Analyze(msgspec.Struct, frozen=True, tag=True):
     captured_on: str | None = None
     threads: int = 2
     """Threads that share the measuring, 1 or 2; the report is the same."""
+    is_part: bool = False
+    """Other files belong to it, so that none of these needs to have Ethernet frames."""
 
 
 class Predict(msgspec.Struct, frozen=True, tag=True):

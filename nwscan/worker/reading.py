@@ -16,6 +16,7 @@ from analyzer.model.addresses import GROUP_BIT
 from analyzer.model.classes import DirectionSource
 from analyzer.model.frames import LINKTYPE_ETHERNET, FrameFlag
 from analyzer.pipeline import Measurement, drain
+from analyzer.report.report import Report
 from analyzer.report.store import encode
 from nwscan.worker.describing import describer
 from nwscan.worker.messages import Candidate, Candidates, Measured, Progress
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from analyzer.capture.source import FrameSource
     from analyzer.model.identity import GuestIdentity
     from analyzer.pipeline import Consumer
-    from analyzer.report.report import Report
     from analyzer.two_threads import Helper
     from nwscan.worker.child import Link
     from nwscan.worker.messages import Analyze
@@ -49,8 +49,12 @@ def analyze(
     if identity is None:
         return candidates_of(sources, link)
     measured = [(source, _measure(source, identity, request.captured_on, link, helper)) for source in sources]
-    left_out = _without_ethernet(sources)
-    report = reduce(lambda one, other: one.merge(other), (one for source, one in measured if source not in left_out))
+    left_out = [source for source in sources if not _may_have_ethernet(source)]
+    if len(left_out) == len(sources) and not request.is_part:
+        refuse_other_link_types(sources[0])
+    counted = (one for source, one in measured if source not in left_out)
+    nothing = Report.empty(identity, DirectionSource.SOURCE_MAC)
+    report = reduce(lambda one, other: one.merge(other), counted, nothing)
     notes = (f"{source.name} is left out: it has no Ethernet frames ({_link_types_of(source)})." for source in left_out)
     return Measured((encode(replace(report, notes=tuple(sorted({*report.notes, *notes})))),))
 
@@ -129,17 +133,6 @@ def _link_types_of(source: FrameSource) -> str:
     return link_types(sorted({interface.linktype for interface in source.interfaces}))
 
 
-def _without_ethernet(sources: Sequence[FrameSource]) -> list[FrameSource]:
-    """Give the files, read to their ends, none of whose interfaces has Ethernet frames.
-
-    Raises InputError where that is all of them.
-    """
-    found = [source for source in sources if not _may_have_ethernet(source)]
-    if found and len(found) == len(sources):
-        refuse_other_link_types(found[0])
-    return found
-
-
 def _may_have_ethernet(source: FrameSource) -> bool:
     """Say whether an interface has Ethernet frames; of a file that ends before it names one, that is not known."""
     return not source.interfaces or any(one.linktype == LINKTYPE_ETHERNET for one in source.interfaces)
@@ -172,6 +165,7 @@ def candidates_of(sources: list[FrameSource], link: Link) -> Candidates:
             frames += len(batch)
             if link.progress(lambda done=frames: Progress(done, (), None)):  # type: ignore[misc]
                 break
-    _without_ethernet(sources)
+    if not any(map(_may_have_ethernet, sources)):
+        refuse_other_link_types(sources[0])
     ordered = sorted({*sent, *received}, key=lambda mac: -(sent.get(mac, 0) + received.get(mac, 0)))
     return Candidates(tuple(Candidate(mac, sent.get(mac, 0), received.get(mac, 0)) for mac in ordered))

@@ -15,17 +15,22 @@ if TYPE_CHECKING:
 HEAVY = ("numpy", "pandas", "scapy", "pyarrow", "libvirt", "matplotlib", "rich", "lxml", "msgspec", "prometheus_client")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"]])
-def test_help_and_version_load_nothing_heavy(arguments: list[str]) -> None:
+def printed_without(names: tuple[str, ...], arguments: list[str]) -> str:
+    """Give what a command prints, which must have loaded none of the modules."""
     code = (
         "import sys\nfrom nwscan.cli.main import main\n"
         f"status = main({arguments!r})\n"
-        f"loaded = [name for name in {HEAVY!r} if name in sys.modules]\n"
+        f"loaded = [name for name in {names!r} if name in sys.modules]\n"
         "sys.exit(f'loaded: {loaded}' if loaded else status)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "nwscan" in done.stdout
+    return done.stdout
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"]])
+def test_help_and_version_load_nothing_heavy(arguments: list[str]) -> None:
+    assert "nwscan" in printed_without(HEAVY, arguments)
 
 
 TAKES_LONG = ("pandas", "scapy", "pyarrow", "libvirt", "matplotlib", "rich", "lxml", "dask", "fsspec")
@@ -38,15 +43,7 @@ def test_the_command_that_analyzes_loads_nothing_that_takes_long(tmp_path: Path)
     header = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
     capture.write_bytes(header + struct.pack("<IIII", 1, 0, len(arp), len(arp)) + arp)
     arguments = ["analyze", str(capture), "--mac", "52:54:00:00:00:01", "--json"]
-    code = (
-        "import sys\nfrom nwscan.cli.main import main\n"
-        f"status = main({arguments!r})\n"
-        f"loaded = [name for name in {TAKES_LONG!r} if name in sys.modules]\n"
-        "sys.exit(f'loaded: {loaded}' if loaded else status)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "ARP who has" in done.stdout
+    assert "ARP who has" in printed_without(TAKES_LONG, arguments)
 
 
 def test_a_worker_for_files_loads_nothing_that_takes_long() -> None:

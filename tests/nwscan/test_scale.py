@@ -21,7 +21,7 @@ from analyzer.report.store import encode
 from nwscan.api import fleet, measure, replaying
 from nwscan.api.documents import by_card, read_reports
 from nwscan.scale import cluster, remote
-from tests.nwscan.command import AFTER, BEFORE, FIRST_SECOND, MAC, nwscan
+from tests.nwscan.command import AFTER, BEFORE, COOKED, FIRST_SECOND, MAC, nwscan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -135,6 +135,21 @@ def test_a_lost_worker_costs_a_retry(
         assert report == measure.analyze([f"{url}/"], GUEST)
 
 
+def test_files_without_ethernet_are_left_out_there_as_here(
+    scheduler: str, many: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = [str(one) for one in sorted(many.iterdir())[:2]]
+    monkeypatch.setattr(fleet, "BATCH_FILES", 1)
+    report = fleet.analyze([*few, str(COOKED)], scheduler, GUEST)
+    assert report == measure.analyze([*few, str(COOKED)], GUEST)
+    assert [note for note in report.notes if str(COOKED) in note]
+    monkeypatch.setattr(measure, "_OPEN_AT_ONCE", 1)
+    assert measure.analyze([*few, str(COOKED)], GUEST) == report
+    for analyze in (measure.analyze, partial(fleet.analyze, scheduler=scheduler)):
+        with pytest.raises(InputError, match="no Ethernet frames in any of these captures"):
+            analyze([str(COOKED)] * 2, identity=GUEST)
+
+
 def test_reports_are_merged_by_card(tmp_path: Path, scheduler: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fleet, "BATCH_FILES", 1)
     paths = []
@@ -196,6 +211,12 @@ def test_what_cannot_be_done_is_said(words: tuple[object, ...], code: int, what:
     fields = nwscan(*words).error(code)
     assert fields["error"].startswith(what)
     assert "secret" not in fields["where"]
+
+
+@pytest.mark.parametrize("name", ["fe80::1.pcapng", "vm1::tap.pcapng"])
+def test_a_file_whose_name_has_colons_is_a_file(tmp_path: Path, name: str) -> None:
+    shutil.copy(BEFORE, tmp_path / name)
+    assert nwscan("analyze", name, "--json", cwd=tmp_path).document["guest"]["name"] == "vm1"
 
 
 def test_a_scheduler_that_is_of_no_use(monkeypatch: pytest.MonkeyPatch) -> None:
