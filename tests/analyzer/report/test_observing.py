@@ -1,18 +1,12 @@
 from __future__ import annotations
 
-import itertools
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import pytest
 from scapy.layers.dhcp import BOOTP, DHCP
 from scapy.layers.dhcp6 import (
-    DHCP6_Advertise,
     DHCP6_Reply,
-    DHCP6OptClientId,
     DHCP6OptIA_NA,
-    DHCP6OptIA_TA,
-    DHCP6OptIAAddress,
 )
 from scapy.layers.igmp import IGMPv2_MR, IGMPv3_MQ, IGMPv3_MR, IGMPv3_MR_Group
 from scapy.layers.inet import IP, UDP
@@ -23,7 +17,6 @@ from scapy.layers.inet6 import (
     ICMPv6MLReport,
     ICMPv6MLReport2,
     ICMPv6ND_NA,
-    ICMPv6ND_NS,
     IPv6,
     IPv6ExtHdrHopByHop,
     RouterAlert,
@@ -35,43 +28,27 @@ from analyzer.classify.classifier import Classifier
 from analyzer.classify.decode import decode
 from analyzer.model.addresses import parse_mac
 from analyzer.model.classes import DirectionSource, FrameClass
-from analyzer.model.identity import Address, GuestIdentity, Provenance
+from analyzer.model.identity import GuestIdentity, Provenance
 from analyzer.model.window import CaptureWindow
 from analyzer.report import observed as bounds
 from analyzer.report import observing
-from analyzer.report.report import Report, ReportBuilder
+from analyzer.report.report import ReportBuilder
 from analyzer.report.split import split_subclasses
 from analyzer.report.store import from_document, to_document
+from tests.analyzer.report.observed_reports import (
+    ALL,
+    GUEST,
+    IA_ADDRESS,
+    IPV4,
+    IPV6,
+    NOBODY,
+    OTHER,
+    dhcp,
+    dhcpv6,
+    report_of,
+    split,
+)
 from tests.raw_frames import raw_frames
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-GUEST = "52:54:00:00:00:01"
-OTHER = "02:aa:00:00:00:0a"
-ALL = "ff:ff:ff:ff:ff:ff"
-NOBODY = "0.0.0.0"  # noqa: S104 - the source of an ARP probe
-IPV4 = Address("192.0.2.101", Provenance.LEASE, trusted=True)
-IPV6 = Address("2001:db8::101", Provenance.COMMAND_LINE, trusted=True)
-
-
-def report_of(
-    frames: Sequence[Packet | bytes], *addresses: Address, cuts: Sequence[int] = (), start: int = 0
-) -> Report:
-    """Give the report of frames, in batches that end at ``cuts``; what bears the guest's MAC is from it."""
-    identity = GuestIdentity((parse_mac(GUEST),), Provenance.LIBVIRT_XML, addresses=addresses)
-    builder = ReportBuilder(identity, DirectionSource.SOURCE_MAC)
-    classifier = Classifier(identity, DirectionSource.SOURCE_MAC)
-    edges = [0, *cuts, len(frames)]
-    for begin, end in itertools.pairwise(edges):
-        raw = raw_frames([bytes(frame) for frame in frames[begin:end]])
-        batch = decode(replace(raw, ts_ns=raw.ts_ns + start + begin))
-        builder.add(batch, classifier.classify(batch))
-    return builder.finish(())
-
-
-def split(report: Report, kind: FrameClass) -> dict[str, int]:
-    return {one.name: one.frames for one in split_subclasses(report) if one.kind is kind}
 
 
 def to_group(group: str) -> Packet:
@@ -281,87 +258,6 @@ def test_foreign_and_sent_frames_by_mac() -> None:
     }
     assert split(report, FrameClass.FROM_GUEST) == {"own_mac": 1, "other_mac": 1, "group_source": 1}
     assert report.unrelated[0] == 6
-
-
-def test_vlans_and_addresses_of_the_guest() -> None:
-    tagged = [Ether(src=GUEST, dst=OTHER) / Dot1Q(vlan=vlan) / Raw(bytes(46)) for vlan in (100, 100, 0)]
-    solicitation = IPv6(src="::", dst="ff02::1:ff00:9", hlim=255) / ICMPv6ND_NS(tgt="2001:db8::9")
-    probe = Ether(src=GUEST, dst="33:33:ff:00:00:09") / solicitation
-    asked = Ether(src=GUEST, dst=OTHER) / IPv6(src="2001:db8::8", dst="2001:db8::1") / ICMPv6ND_NS(tgt="2001:db8::1")
-    guest = to_document(report_of([*tagged, probe, asked]))["guest"]
-    assert guest["vlans"] == [100]
-    assert [row["value"] for row in guest["addresses"]] == ["2001:db8::8", "2001:db8::9"]
-    assert {(row["source"], row["trusted"]) for row in guest["addresses"]} == {("traffic", False)}
-
-
-def dhcp(kind: str | None, *, to: str = ALL, chaddr: str = GUEST, op: int = 2, **fields: str) -> Packet:
-    """Give a DHCP message between a server and the client that has ``chaddr``; a plain BOOTP one without a kind."""
-    src, dst = (OTHER, to) if op == 2 else (GUEST, ALL)
-    ports = (67, 68) if op == 2 else (68, 67)
-    bootp = BOOTP(op=op, chaddr=bytes.fromhex(chaddr.replace(":", "")), **fields)
-    options = [("router", "192.0.2.1"), *([("message-type", kind)] if kind else []), "end"]
-    return (
-        Ether(src=src, dst=dst)
-        / IP(dst="192.0.2.1")
-        / UDP(sport=ports[0], dport=ports[1])
-        / bootp
-        / DHCP(options=options)
-    )
-
-
-def addresses(report: Report) -> list[str]:
-    rows = to_document(report)["guest"]["addresses"]
-    assert {(row["source"], row["trusted"]) for row in rows} <= {("traffic", False)}
-    return [row["value"] for row in rows]
-
-
-@pytest.mark.parametrize(
-    ("message", "expected"),
-    [
-        (dhcp("ack", yiaddr="192.0.2.150"), ["192.0.2.150"]),
-        (dhcp("ack", yiaddr="192.0.2.150", to=GUEST), ["192.0.2.150"]),
-        (dhcp(None, yiaddr="192.0.2.150"), ["192.0.2.150"]),
-        (bytes(dhcp("offer", yiaddr="192.0.2.150"))[:128], ["192.0.2.150"]),
-        (bytes(dhcp("offer", yiaddr="192.0.2.150"))[:70], []),
-        (dhcp("offer", yiaddr="192.0.2.150"), []),
-        (dhcp("nak", yiaddr="192.0.2.150"), []),
-        (dhcp("ack", yiaddr="192.0.2.150", chaddr=OTHER), []),
-        (dhcp("ack", yiaddr="0.0.0.0"), []),  # noqa: S104 - what an answer to DHCPINFORM holds
-        (dhcp("ack", yiaddr="224.0.0.1"), []),
-        (dhcp("request", ciaddr="192.0.2.150", op=1), ["192.0.2.150"]),
-        (dhcp("discover", ciaddr="0.0.0.0", op=1), []),  # noqa: S104 - of a client that has none yet
-        (dhcp("request", ciaddr="192.0.2.150", op=1, chaddr=OTHER), []),  # of a client behind the guest
-    ],
-)
-def test_addresses_of_dhcp(message: Packet | bytes, expected: list[str]) -> None:
-    assert addresses(report_of([message])) == expected
-
-
-def dhcpv6(message: Packet, *, src: str = OTHER, to: str = GUEST) -> Packet:
-    return Ether(src=src, dst=to) / IPv6(src="fe80::a", dst="fe80::1") / UDP(sport=547, dport=546) / message
-
-
-IA_ADDRESS = DHCP6OptIAAddress(addr="2001:db8::150", preflft=60, validlft=120)
-TEMPORARY = DHCP6OptIA_TA(iaid=1, iataopts=[DHCP6OptIAAddress(addr="2001:db8::7", preflft=60, validlft=120)])
-
-
-@pytest.mark.parametrize(
-    ("message", "expected"),
-    [
-        (dhcpv6(DHCP6_Reply() / DHCP6OptIA_NA(iaid=1, ianaopts=[IA_ADDRESS])), ["2001:db8::150"]),
-        (
-            dhcpv6(DHCP6_Reply() / DHCP6OptClientId() / DHCP6OptIA_NA(ianaopts=[IA_ADDRESS]) / TEMPORARY),
-            ["2001:db8::7", "2001:db8::150"],
-        ),
-        (dhcpv6(DHCP6_Advertise() / DHCP6OptIA_NA(iaid=1, ianaopts=[IA_ADDRESS])), []),
-        (dhcpv6(DHCP6_Reply() / DHCP6OptIA_NA(ianaopts=[DHCP6OptIAAddress(addr="2001:db8::9", validlft=0)])), []),
-        (dhcpv6(DHCP6_Reply() / DHCP6OptIA_NA(ianaopts=[IA_ADDRESS]), to=OTHER), []),
-        (dhcpv6(DHCP6_Reply() / DHCP6OptIA_NA(ianaopts=[IA_ADDRESS]), to="33:33:00:00:00:01"), []),
-        (bytes(dhcpv6(DHCP6_Reply() / DHCP6OptIA_NA(ianaopts=[IA_ADDRESS])))[:100], []),
-    ],
-)
-def test_addresses_of_dhcpv6(message: Packet | bytes, expected: list[str]) -> None:
-    assert addresses(report_of([message])) == expected
 
 
 FRAMES = [

@@ -1,0 +1,166 @@
+"""Undoing a change on a host where much has happened meanwhile."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from analyzer.errors import RollbackIncompleteError
+from generator.nwfilter.xml import read_filterref, with_filterref
+from tests.generator.deploy.bench import (
+    CHILD,
+    MAC,
+    PARENT,
+    Bench,
+    off,
+    rolled_back,
+    transient,
+    two_cards,
+)
+from tests.generator.deploy.hosts import GUEST, MACS, PARAMETERS, host
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.generator.deploy.file_door import HostState
+
+
+@two_cards
+def test_every_step_is_undone_even_when_one_fails(bench: Bench) -> None:
+    bench.apply()
+    bench.refuse(f"update_interface {MACS[1]}")
+    with pytest.raises(RollbackIncompleteError):
+        bench.rollback()
+    first, second = (bench.door.interface_xml(GUEST, mac, live=True) for mac in MACS)
+    assert first == (bench.before.guests[GUEST].live or {})[MAC]
+    assert "nwscan" in (second or "")
+
+
+# What became of the guest meanwhile
+
+
+def test_a_card_that_somebody_changed_is_left_alone(bench: Bench) -> None:
+    bench.apply()
+    bench.attach(None, live=True)
+    lines = rolled_back(bench.rollback())
+    assert f"left card {MAC} of vm1, running alone: its filter was changed by somebody else" in lines
+    assert "filterref" not in (bench.door.interface_xml(GUEST, MAC, live=True) or "")
+    assert bench.now.filters == bench.before.filters
+    assert bench.rollback() == ()
+
+
+def test_a_filter_that_somebody_edited_is_still_ours_to_remove(bench: Bench) -> None:
+    bench.apply()
+    text = bench.now.filters[CHILD]
+    bench.door.define_filter(text.replace("drop", "accept"))
+    bench.rollback()
+    assert bench.now == bench.before
+
+
+def test_a_filter_that_is_somebody_elses_now_is_left_alone(bench: Bench) -> None:
+    bench.apply()
+    theirs = f"<filter name='{CHILD}' chain='root'><uuid>6f1a3c5e-0000-4000-8000-0000000000ff</uuid></filter>"
+
+    def act(state: HostState) -> None:
+        state.filters[CHILD] = theirs
+
+    bench.change(act)
+    assert f"left filter {CHILD} alone: it is no longer ours" in rolled_back(bench.rollback())
+    assert bench.now.filters == bench.before.filters | {CHILD: theirs}
+
+
+def test_a_filter_that_others_use_stays_until_they_do_not(bench: Bench) -> None:
+    """A clone's definition: libvirt would remove the filter, and the clone would not start."""
+    bench.apply()
+    clone = "52:54:00:00:00:77"
+
+    def add(state: HostState) -> None:
+        state.guests["clone"] = msgspec.structs.replace(
+            state.guests[GUEST], name="clone", live=None, inactive={clone: (state.guests[GUEST].inactive or {})[MAC]}
+        )
+
+    bench.change(add)
+    with pytest.raises(RollbackIncompleteError, match=rf"{PARENT} is still used by guest clone \(next start\)"):
+        bench.rollback()
+    assert bench.now.guests[GUEST] == bench.before.guests[GUEST]
+    assert PARENT in bench.now.filters
+    bench.change(lambda state: state.guests.pop("clone"))
+    bench.rollback()
+    assert bench.now == bench.before
+
+
+@pytest.mark.parametrize("name", ["clean-traffic", "only what runs is filtered", "only the next start is filtered"])
+def test_a_guest_restarted_meanwhile_is_what_it_would_have_been(tmp_path: Path, name: str) -> None:
+    bench = Bench(tmp_path, name)
+    bench.apply()
+
+    def restart(state: HostState) -> None:
+        guest = state.guests[GUEST]
+        kept = (guest.inactive or {})[MAC]
+        guest.live = {MAC: with_filterref((guest.live or {})[MAC], read_filterref(kept))}
+
+    bench.change(restart)
+    bench.rollback()
+    after, before = bench.now.guests[GUEST], bench.before.guests[GUEST]
+    assert after.inactive == before.inactive
+    running = read_filterref((after.live or {})[MAC])
+    assert running in {read_filterref((side or {})[MAC]) for side in (before.live, before.inactive)}
+    assert bench.now.filters == bench.before.filters
+
+
+def test_a_guest_stopped_meanwhile_is_restored_for_its_next_start(bench: Bench) -> None:
+    bench.apply()
+    bench.change(lambda state: setattr(state.guests[GUEST], "live", None))
+    bench.rollback()
+    assert bench.now.guests[GUEST].inactive == bench.before.guests[GUEST].inactive
+    assert bench.now.filters == bench.before.filters
+
+
+@off
+def test_a_guest_started_meanwhile_is_restored_on_both_sides(bench: Bench) -> None:
+    bench.apply()
+
+    def start(state: HostState) -> None:
+        started = host(inactive=PARAMETERS).guests[GUEST]
+        ref = read_filterref((state.guests[GUEST].inactive or {})[MAC])
+        state.guests[GUEST].live = {MAC: with_filterref((started.live or {})[MAC], ref)}
+
+    bench.change(start)
+    lines = rolled_back(bench.rollback())
+    assert f"restored card {MAC} of vm1, running" in lines
+    ref = read_filterref((bench.now.guests[GUEST].live or {})[MAC])
+    assert ref is not None
+    assert (ref.filter, ref.parameters) == ("clean-traffic", PARAMETERS)
+    assert bench.now.filters == bench.before.filters
+
+
+@transient
+def test_a_guest_defined_meanwhile_is_restored_on_both_sides(bench: Bench) -> None:
+    bench.apply()
+    bench.change(lambda state: setattr(state.guests[GUEST], "inactive", dict(state.guests[GUEST].live or {})))
+    bench.rollback()
+    assert bench.now.guests[GUEST].live == bench.before.guests[GUEST].live
+    assert bench.now.guests[GUEST].inactive == bench.before.guests[GUEST].live
+    assert bench.now.filters == bench.before.filters
+
+
+def test_of_a_guest_that_is_gone_the_filters_are_removed(bench: Bench) -> None:
+    bench.apply()
+    bench.change(lambda state: state.guests.pop(GUEST))
+    assert rolled_back(bench.rollback()) == [f"removed filter {PARENT}", f"removed filter {CHILD}"]
+    assert bench.now.filters == bench.before.filters
+    assert bench.rollback() == ()
+
+
+def test_a_card_that_is_gone_keeps_nothing(bench: Bench) -> None:
+    bench.apply()
+
+    def unplug(state: HostState) -> None:
+        (state.guests[GUEST].live or {}).clear()
+
+    bench.change(unplug)
+    bench.rollback()
+    assert bench.now.guests[GUEST].inactive == bench.before.guests[GUEST].inactive
+    assert bench.now.filters == bench.before.filters
