@@ -16,7 +16,7 @@ from analyzer.errors import HostError, UsageError
 from analyzer.host.domain_xml import FilterReference, InterfaceXml, Parameters, interfaces, keep_mark, read_binding
 from analyzer.host.filter_users import read_filter_users
 from analyzer.host.neighbours import neighbours
-from analyzer.model.addresses import format_mac, parse_mac
+from analyzer.model.addresses import parse_mac
 from analyzer.model.identity import Address, GuestIdentity, Provenance
 
 if TYPE_CHECKING:
@@ -397,9 +397,3 @@ def _canonical_address(text: str) -> str | None:
         return str(ipaddress.ip_address(text.strip()))
     except ValueError:
         return None
-
-
-def card_label(card: GuestCard) -> str:
-    """Give the name that TARGET takes for exactly this card: ``vm1:52:54:00:00:00:01``."""
-    identity = card.identity
-    return f"{identity.name}:{format_mac(identity.macs[0]) if identity.macs else identity.card}"

@@ -9,8 +9,8 @@ import pytest
 
 from analyzer.errors import HostError, InputError, UsageError
 from analyzer.host import guests
-from analyzer.host.guests import GuestCard, LibvirtReader, card_label, resolve_target
-from analyzer.model.identity import Address, GuestIdentity, Provenance
+from analyzer.host.guests import GuestCard, LibvirtReader, resolve_target
+from analyzer.model.identity import Address, Provenance
 
 pytest.importorskip("libvirt", reason="libvirt-python is not installed")
 
@@ -71,7 +71,6 @@ def test_what_a_card_says(uri: str) -> None:
     assert identity.addresses[0] == Address("192.0.2.101", Provenance.LIBVIRT_XML, trusted=True)
     assert card.live_xml is not None
     assert card.live_xml.startswith("<interface type='network'>")
-    assert card_label(card) == "vm1:52:54:00:00:00:01"
 
 
 def test_a_guest_that_is_off_has_no_tap(uri: str) -> None:
@@ -366,9 +365,3 @@ def test_two_cards_of_one_guest_with_the_same_mac_are_both_there(monkeypatch: py
     cards = read(monkeypatch, FakeDomain(both, both))
     assert [card.inactive_xml is not None for card in cards] == [True, True]
     assert len(resolve_target("vm1:52:54:00:00:00:01", cards)) == 2
-
-
-def test_a_card_without_a_mac_is_named_by_its_place() -> None:
-    identity = GuestIdentity((), Provenance.LIBVIRT_XML, name="vm1", card=3)
-    nameless = GuestCard(identity, "user", None, None, persistent=True, running=True, live_xml=None, inactive_xml=None)
-    assert card_label(nameless) == "vm1:3"
