@@ -1,7 +1,4 @@
-"""Guests and their cards, as libvirt knows them. The only door to libvirt that reads; its connection is read-only.
-
-libvirt-python is imported when the door is opened, not before: everything that works on files works without it.
-"""
+"""Guests and their cards, as libvirt knows them. The only door to libvirt that reads; its connection is read-only."""
 
 from __future__ import annotations
 
@@ -15,17 +12,13 @@ from urllib.parse import urlsplit
 from analyzer.errors import HostError, UsageError
 from analyzer.host.domain_xml import FilterReference, InterfaceXml, Parameters, interfaces, keep_mark, read_binding
 from analyzer.host.filter_users import read_filter_users
+from analyzer.host.libvirt_connection import connect, load_libvirt
 from analyzer.host.neighbours import neighbours
 from analyzer.model.addresses import parse_mac
 from analyzer.model.identity import Address, GuestIdentity, Provenance
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from types import ModuleType
-
-NEEDS_LIBVIRT_PYTHON: Final = (
-    "install libvirt-dev, pkg-config and gcc, then: pip install 'nwscan[libvirt]' (work on files needs no libvirt)"
-)
 
 _ADDRESS_PARAMETERS: Final = ("IP", "IPV6")
 """Filter parameters in which an administrator states the guest's addresses (libvirt, formatnwfilter.html)."""
@@ -70,33 +63,6 @@ class GuestCard:
     """Why the guest is marked to keep its foreign unicast (domain_xml.KEEP_URI); None where it is not."""
 
 
-_KEPT_OUT: Final = ("permission denied", "access denied", "authentication", "authorization")
-"""What libvirt and polkit say of a user that may not."""
-
-
-def load_libvirt() -> ModuleType:
-    """Give the libvirt module, kept from writing to standard error. Raises HostError where it is not installed."""
-    try:
-        import libvirt  # noqa: PLC0415 - late: see the module's docstring
-    except ImportError as error:
-        raise HostError("the Python module libvirt is not there", str(error), NEEDS_LIBVIRT_PYTHON) from error
-    libvirt.registerErrorHandler(_ignore_error, None)
-    return libvirt  # type: ignore[no-any-return]
-
-
-def _ignore_error(_context: object, _error: object) -> None:
-    """Keep libvirt's chatter off standard error: every error also comes as an exception."""
-
-
-def unreachable(error: Exception, uri: str) -> HostError:
-    """Give the error of a libvirt that nobody answers for, or that lets this user not in: socket's group, or polkit."""
-    told = getattr(error, "get_error_message", error.__str__)()
-    hint = "see whether libvirtd (or virtqemud) runs, and name another one with --connect"
-    if any(word in told.lower() for word in _KEPT_OUT):
-        hint = "join the group of libvirt's socket (unix_sock_group; libvirt on Debian), or ask for a polkit rule"
-    return HostError(f"cannot reach libvirt: {told}", uri, hint)
-
-
 class LibvirtReader:
     """A read-only connection to libvirt, open from entering it to leaving it.
 
@@ -113,10 +79,7 @@ class LibvirtReader:
         self._told_neighbours: tuple[tuple[int, str], ...] | None = None
 
     def __enter__(self) -> Self:
-        try:
-            self._connection = self._libvirt.openReadOnly(self.uri)
-        except self._libvirt.libvirtError as error:
-            raise unreachable(error, self.uri) from error
+        self._connection = connect(self._libvirt, self._libvirt.openReadOnly, self.uri)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from analyzer.errors import HostError
 from analyzer.host.domain_xml import InterfaceXml, for_update, interfaces, read_binding
 from analyzer.host.filter_users import read_filter_users
-from analyzer.host.guests import load_libvirt, told_addresses, unreachable
+from analyzer.host.guests import told_addresses
+from analyzer.host.libvirt_connection import connect, load_libvirt
 from analyzer.host.rules import kernel_rules
 from analyzer.model.addresses import parse_mac
 from generator.deploy.bridge_writer import BridgeWriter
@@ -38,10 +39,7 @@ class LibvirtWriter:
         self._connection: Any = None
 
     def __enter__(self) -> Self:
-        try:
-            self._connection = self._libvirt.open(self.uri)
-        except self._libvirt.libvirtError as error:
-            raise unreachable(error, self.uri) from error
+        self._connection = connect(self._libvirt, self._libvirt.open, self.uri)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -2,8 +2,9 @@
 
 The kernel counts (tap_counters.py); here the taps are followed. Guests start, stop and come back, often under
 the same tap: what a card was counted on a tap is carried on, so that counts only ever grow. Interfaces are listed at
-each look (one cheap call); libvirt is asked after they changed, and once a minute, and then the kernel for its rules:
-a tap on which a filter acts is counted ahead of it and behind it. One that begins to act is noticed within that minute.
+each look (one cheap call); libvirt is asked after they changed, and once a minute (card_lookup.py), and then the kernel
+for its rules: a tap on which a filter acts is counted ahead of it and behind it. One that begins to act is noticed
+within that minute.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from analyzer.host.meter import MeterReading
 from analyzer.host.rules import kernel_rules_of
 from analyzer.host.tap_drops import dropped_frames
 from analyzer.model.classes import CLASS_COUNT
+from nwscan.api.card_lookup import CardLookup
 from nwscan.api.identify import guess_of_tap
 from nwscan.api.tap_counters import CountedBy, CountedTap, TapCounters
 from nwscan.config import Settings
@@ -36,9 +38,6 @@ if TYPE_CHECKING:
 
     from analyzer.model.identity import GuestIdentity
 
-_LOOKS_S: Final = (0.0, 1.0, 3.0, 7.0, 15.0)
-"""When libvirt is asked after the interfaces changed: it tells of a tap a while after the kernel has it."""
-_LOOK_EVERY_S: Final = 60.0
 _RETIRED_MOST: Final = 4096
 """Cards that are gone whose counts are remembered, should they come back; of more, the oldest begin again at 0."""
 
@@ -74,7 +73,7 @@ class TapCount:
 class HostCount:
     """All taps at one moment. ``uncounted`` are cards on no Linux bridge: not measured, which is not 0.
 
-    ``trouble`` is why the taps could not be followed when that was tried last: new ones are missing. ``fallback`` is
+    ``trouble`` is why the taps could not be followed when that was tried last: new ones may be missing. ``fallback`` is
     why the meter counts taps that the classifier should.
     """
 
@@ -125,15 +124,19 @@ class _Drops:
 class HostCounting:
     """Counts from entering it to leaving it. ``look`` every second or so; ``read`` when somebody wants to know.
 
-    ``look`` is for one thread, ``read`` for any. Raises HostError where nobody knows any guest's tap (no libvirt, and
-    no tap tells its guest), or the kernel does not let it count.
+    ``look`` is for one thread, ``read`` for any; neither waits for libvirt. ``lookup`` gives the cards, ``knock`` only
+    whether it could. Raises HostError where nobody knows any guest's tap (no libvirt, and no tap tells its guest), or
+    the kernel does not let it count.
     """
 
     def __init__(
-        self, settings: Settings | None = None, lookup: Callable[[], Iterable[CountedCard]] | None = None
+        self,
+        settings: Settings | None = None,
+        lookup: Callable[[], Iterable[CountedCard]] | None = None,
+        knock: Callable[[], None] = lambda: None,
     ) -> None:
         self._settings = settings or Settings()
-        self._lookup = lookup or self._ask_libvirt
+        self._lookup = CardLookup(self._ask_libvirt, self._knock) if lookup is None else CardLookup(lookup, knock)
         self._lock = threading.RLock()
         self._counters = TapCounters()
         self._counted: dict[CardKey, CountedCard] = {}
@@ -141,16 +144,16 @@ class HostCounting:
         self._before: OrderedDict[CardKey, MeterReading] = OrderedDict()
         self._drops: dict[CardKey, _Drops] = {}
         self._trouble: NwscanError | None = None
+        self._refusal: NwscanError | None = None
         self._interfaces: dict[str, int] = {}
-        self._changed_s = 0.0
-        self._looks = 0
-        self._look_s = 0.0
+        self._is_behind = False
 
     def __enter__(self) -> Self:
         self._interfaces = _interfaces()
         try:
-            cards = list(self._lookup())
-        except HostError:
+            cards = list(self._lookup.first())
+        except HostError as error:
+            self._trouble = error
             cards = [CountedCard(guess) for tap in self._interfaces if (guess := guess_of_tap(tap)) is not None]
             if not cards:
                 raise
@@ -160,35 +163,30 @@ class HostCounting:
         except BaseException:
             self._counters.close()
             raise
-        self._look_s = time.monotonic() + _LOOK_EVERY_S
         return self
 
     def __exit__(self, *_: object) -> None:
         self._counters.close()
 
     def look(self) -> None:
-        """Follow taps that came or went. What libvirt or the kernel refuses now is tried again with the next look."""
-        now_s, interfaces = time.monotonic(), _interfaces()
+        """Follow taps that came or went. What libvirt or the kernel refuses now is tried again with another look."""
+        interfaces = _interfaces()
         if interfaces != self._interfaces:
-            self._interfaces, self._changed_s, self._looks, self._look_s = interfaces, now_s, 0, now_s
+            self._interfaces, self._is_behind = interfaces, True
+            self._lookup.changed()
             self._return()
-        if now_s < self._look_s:
-            return
-        self._looks += 1
-        self._look_s = now_s + _LOOK_EVERY_S
-        if self._looks < len(_LOOKS_S):
-            self._look_s = max(now_s, self._changed_s + _LOOKS_S[self._looks])
-        trouble = None
-        try:
+        cards = self._lookup.look()
+        trouble = self._lookup.trouble
+        if cards is None and trouble is not None and self._is_behind:  # libvirt is away: what is counted goes on
+            cards = tuple(card for card in self._known() if (card.identity.tap or "") in interfaces)
+        if cards is not None:
             try:
-                cards = list(self._lookup())
-            except NwscanError as error:  # libvirt is away: what is counted goes on
-                trouble = error
-                cards = [card for card in self._known() if (card.identity.tap or "") in interfaces]
-            self._follow(cards)
-        except NwscanError as error:
-            trouble = error
-        self._trouble = trouble
+                self._follow(cards)
+                self._is_behind = False
+                self._refusal = None
+            except NwscanError as error:
+                self._refusal = error
+        self._trouble = self._refusal or trouble
 
     def read(self) -> HostCount:
         """Give what was counted until now, by guest and tap. Raises HostError where the meter's table is gone."""
@@ -202,6 +200,11 @@ class HostCounting:
                 taps.append(TapCount(card, reading, self._drops[key].total, self._counters.ways[key.tap]))
             ordered = tuple(sorted(taps, key=_name))
             return HostCount(time.monotonic(), ordered, self._uncounted, self._trouble, self._counters.fallback)
+
+    @property
+    def trouble(self) -> NwscanError | None:
+        """Say why taps cannot be followed now, None where they can."""
+        return self._trouble
 
     def cards(self) -> tuple[CountedCard, ...]:
         """Give the cards that are counted now."""
@@ -217,7 +220,7 @@ class HostCounting:
             with self._lock:
                 self._counters.follow()
         except HostError as error:
-            self._trouble = error
+            self._refusal = error
 
     def _follow(self, cards: Iterable[CountedCard]) -> None:
         """Have exactly these cards counted."""
@@ -257,6 +260,10 @@ class HostCounting:
         retired = [key for key in self._before if key not in self._counted]
         for key in retired[: max(0, len(retired) - _RETIRED_MOST)]:
             del self._before[key], self._drops[key]
+
+    def _knock(self) -> None:
+        with LibvirtReader(self._settings.uri):
+            pass
 
     def _ask_libvirt(self) -> Iterable[CountedCard]:
         with LibvirtReader(self._settings.uri, addresses=False) as libvirt:

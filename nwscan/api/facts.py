@@ -12,7 +12,8 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Self
 
-from analyzer.errors import NwscanError
+from analyzer.errors import HostError, NwscanError
+from analyzer.host.libvirt_connection import HANGS
 from analyzer.host.rule_listings import action_of
 from nwscan import kept
 from nwscan.api.host_reading import read_host, statuses_of
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 
 REFRESH_S: Final = 60.0
 """How often the facts are found out."""
+_AGAIN_S: Final = 5.0
+"""How soon it is tried again where they could not be."""
+SILENT_S: Final = 30.0
+"""After this, what is being found out counts as not found out: libvirt hangs, or a program that lists rules."""
 _JOIN_S: Final = 5.0
 """How long an end waits for libvirt; the thread goes with the process."""
 
@@ -102,6 +107,7 @@ class FactsWatch:
     def __init__(self, cards: Callable[[], Sequence[CountedCard]], settings: Settings | None = None) -> None:
         self._cards, self._settings = cards, settings
         self._facts = HostFacts()
+        self._asked_s: float | None = None
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="facts", daemon=True)
 
@@ -115,13 +121,18 @@ class FactsWatch:
 
     def current(self) -> HostFacts:
         """Give what was found out last."""
-        return self._facts
+        facts, asked_s = self._facts, self._asked_s
+        if asked_s is not None and time.monotonic() - asked_s >= SILENT_S:
+            what = f"the host has not told its facts for {SILENT_S:.0f} s"
+            return replace(facts, error=HostError(what, "libvirt and the kernel's rules were asked", HANGS))
+        return facts
 
     def _watch(self) -> None:
-        while True:
+        wait_s = 0.0
+        while not self._end.wait(wait_s):
+            self._asked_s = time.monotonic()
             try:
-                self._facts = host_facts(self._cards(), self._settings)
+                self._facts, wait_s = host_facts(self._cards(), self._settings), REFRESH_S
             except NwscanError as error:
-                self._facts = replace(self._facts, error=error)
-            if self._end.wait(REFRESH_S):
-                return
+                self._facts, wait_s = replace(self._facts, error=error), _AGAIN_S
+            self._asked_s = None

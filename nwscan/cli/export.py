@@ -6,17 +6,22 @@ import signal
 import threading
 import time
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
-from analyzer.errors import UsageError
+from analyzer.errors import HostError, UsageError
 from nwscan.cli.options import check_output, settings_of
+from nwscan.render.text import visible
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType
 
+    from analyzer.errors import NwscanError
+    from nwscan.api.counting import HostCounting
     from nwscan.config import Settings
 
 DEFAULT_LISTEN: Final = "127.0.0.1:9879"
@@ -105,15 +110,45 @@ def _run(settings: Settings, place: tuple[str, int] | None, textfile: Path | Non
         if place is not None:
             stack.callback(metrics.serve(registry, *place))
             click.echo(f"listening on http://{_shown(place)}/metrics", err=True)
+        writes = None
         if textfile is not None:
             stack.callback(textfile.unlink, missing_ok=True)
-        next_s = 0.0
-        while not end.is_set():
-            counting.look()
-            if textfile is not None and time.monotonic() >= next_s:
-                metrics.write_file(registry, textfile)
-                next_s = time.monotonic() + interval_s
-            end.wait(min(_LOOK_S, interval_s))
+            writes = partial(metrics.write_file, registry, textfile)
+            writes()
+        _follow(counting, end, writes, interval_s)
+
+
+def _follow(counting: HostCounting, end: threading.Event, write: Callable[[], None] | None, interval_s: float) -> None:
+    """Follow the host's taps, and write the file, until the end. What fails and what works again is told once."""
+    libvirt, file = _Trouble("taps are not followed: "), _Trouble("the file is that of before: ")
+    next_s = time.monotonic() + interval_s
+    while not end.wait(min(_LOOK_S, interval_s)):
+        counting.look()
+        libvirt.now(counting.trouble)
+        if write is not None and time.monotonic() >= next_s:
+            next_s = time.monotonic() + interval_s
+            try:
+                write()
+            except HostError as error:
+                file.now(error)
+            else:
+                file.now(None)
+
+
+class _Trouble:
+    """Tells on standard error that something has begun to fail, and that it works again."""
+
+    def __init__(self, words: str) -> None:
+        self._words, self._is_there = words, False
+
+    def now(self, error: NwscanError | None) -> None:
+        """Say what is so now."""
+        if error is not None and not self._is_there:
+            told = "; ".join(visible(text) for text in (error.what, error.where, error.hint) if text)
+            click.echo(f"{self._words}{told}", err=True)
+        elif error is None and self._is_there:
+            click.echo(f"{self._words}no more", err=True)
+        self._is_there = error is not None
 
 
 def _shown(place: tuple[str, int]) -> str:
