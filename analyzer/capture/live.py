@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from analyzer.capture.window_clock import WindowClock
 from analyzer.model.frame_columns import Columns
 from analyzer.model.frames import CaptureInterface, RawFrames
 from analyzer.model.window import CaptureWindow
@@ -30,7 +31,6 @@ IDLE_S: Final = 0.1
 """How long a tap may be silent before an empty batch says that the source is alive."""
 
 _DRAIN_MARGIN_S: Final = 0.02
-_CLOCK_STEP_NS: Final = 50_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +46,23 @@ class LiveSource:
 
     At the end it waits for the ring to hand over its last block, so that every frame of the window is there. A tap that
     goes away ends the window in good order, with the reason in ``stopped_early``. With ``idle_s`` 0 it never waits, for
-    whoever serves several taps.
+    whoever serves several taps, which share a ``clock``.
     """
 
     identity: GuestIdentity | None = None
     has_direction = True
     octets_total: int | None = None
 
-    def __init__(self, ring: PacketRing, tap: str, snaplen: int, stop: StopRules, *, idle_s: float = IDLE_S) -> None:
+    def __init__(
+        self,
+        ring: PacketRing,
+        tap: str,
+        snaplen: int,
+        stop: StopRules,
+        *,
+        idle_s: float = IDLE_S,
+        clock: WindowClock | None = None,
+    ) -> None:
         self.name = tap
         self.interfaces = (CaptureInterface(name=tap, snaplen=snaplen),)
         self.octets_read = 0
@@ -64,8 +73,8 @@ class LiveSource:
         ring.discard()  # it may have run full since it was opened, and what it then loses is not of the window
         self._lost_before = ring.lost()
         self._started_s = time.monotonic()
-        self._start_ns = time.time_ns()
-        self._clock_ns = self._start_ns - time.monotonic_ns()
+        self._clock = clock or WindowClock()
+        self._start_ns = self._clock.now_ns()
         self._end_ns = None if stop.duration_s is None else self._start_ns + int(stop.duration_s * 1e9)
         self._ended_s: float | None = None
         self._stop_requested = False
@@ -101,7 +110,7 @@ class LiveSource:
         return CaptureWindow(
             source=self.name,
             start_ns=self._start_ns,
-            end_ns=self._end_ns if is_over else time.time_ns(),
+            end_ns=self._end_ns if is_over else self._clock.now_ns(),
             frames_seen=self._frames,
             frames_lost=self._lost if self._lost is not None else self._ring.lost() - self._lost_before,
             snaplen=self._snaplen,
@@ -111,7 +120,7 @@ class LiveSource:
     def request_stop(self) -> None:
         """End the window now: batches() yields what is still to come of it and ends. Safe in a signal handler."""
         if not self._stop_requested and self._ended_s is None:
-            self._end_ns = min(time.time_ns(), self._end_ns) if self._end_ns is not None else time.time_ns()
+            self._end_ns = min(self._clock.now_ns(), self._end_ns) if self._end_ns is not None else self._clock.now_ns()
             self._stop_requested = True
 
     def close(self) -> None:
@@ -131,7 +140,7 @@ class LiveSource:
         return True
 
     def _end(self, end_ns: int | None) -> None:
-        self._end_ns = end_ns if end_ns is not None else time.time_ns()
+        self._end_ns = end_ns if end_ns is not None else self._clock.now_ns()
         self._ended_s = time.monotonic()
         self._lost = self._ring.lost() - self._lost_before
 
@@ -142,7 +151,7 @@ class LiveSource:
         for _, events in poll.poll(max(0, math.ceil(timeout_s * 1000))):
             if events & select.POLLERR and self._ring.is_gone():
                 self._stopped_early = f"{self.name} went away"
-                self._end(time.time_ns())
+                self._end(self._clock.now_ns())
 
     def _drain(self, poll: select.poll) -> Iterator[RawFrames]:
         """Yield the rest of the window: the kernel hands over the last block within two retirement times."""
@@ -161,10 +170,10 @@ class LiveSource:
 
     def _within(self, raw: RawFrames) -> RawFrames:
         """Give the frames of ``raw`` that belong to the window, under the names of this source."""
-        raw = replace(raw, interfaces=self.interfaces)
+        raw = replace(raw, interfaces=self.interfaces, ts_ns=self._clock.carried(raw.ts_ns))
         first, last = int(raw.ts_ns.min()), int(raw.ts_ns.max())
         is_late = self._end_ns is not None and last > self._end_ns
-        if (first < self._start_ns or is_late) and not self._clock_was_set():
+        if first < self._start_ns or is_late:
             end_ns = self._end_ns if self._end_ns is not None else last
             raw = _select(raw, np.flatnonzero((raw.ts_ns >= self._start_ns) & (raw.ts_ns <= end_ns)))
         if self._stop.frames is not None and self._frames + len(raw) > self._stop.frames:
@@ -174,10 +183,6 @@ class LiveSource:
         if len(raw):
             self._last_ns = int(raw.ts_ns[-1])
         return raw
-
-    def _clock_was_set(self) -> bool:
-        """Say whether the frames' clock was set since the start, so that their times say nothing of the window."""
-        return abs(time.time_ns() - time.monotonic_ns() - self._clock_ns) > _CLOCK_STEP_NS
 
     def _nothing(self) -> RawFrames:
         return replace(_EMPTY, interfaces=self.interfaces)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from analyzer.capture.window_clock import WindowClock
 from analyzer.compare import judge, window_counts
 from analyzer.compare.agreement import agreements
 from analyzer.errors import NwscanError
@@ -94,16 +94,18 @@ class _Metered:
         self._watcher = watcher
         self._first = meter.read()
         self._last: dict[str, MeterReading] | None = None
-        self.read_ns = (time.time_ns(), time.time_ns())
+        self._clock = WindowClock()
+        self.read_ns = (self._clock.now_ns(), self._clock.now_ns())
 
     def started(self) -> None:
         self._first = self._meter.read()
-        self.read_ns = (time.time_ns(), time.time_ns())
+        self._clock = WindowClock()
+        self.read_ns = (self._clock.now_ns(), self._clock.now_ns())
         self._watcher.started()
 
     def ended(self) -> None:
         self._last = self._meter.read()
-        self.read_ns = (self.read_ns[0], time.time_ns())
+        self.read_ns = (self.read_ns[0], self._clock.now_ns())
         self._watcher.ended()
 
     def progress(self, progress: Progress) -> None:

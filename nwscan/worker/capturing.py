@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from analyzer.capture.live import LiveSource, StopRules
+from analyzer.capture.window_clock import WindowClock
 from analyzer.errors import HostError
 from analyzer.host.packet_socket import PacketRing, RingGeometry
 from analyzer.model.classes import DirectionSource
@@ -52,9 +53,16 @@ class _Card:
     """One card being captured, on one tap after the other; takes its descriptors off the front of the list."""
 
     def __init__(
-        self, number: int, wanted: CardCapture, descriptors: Iterator[int], stop: StopRules, link: Link
+        self,
+        number: int,
+        wanted: CardCapture,
+        descriptors: Iterator[int],
+        stop: StopRules,
+        link: Link,
+        clock: WindowClock,
     ) -> None:
         self.wanted = wanted
+        self._clock = clock
         self.taps: list[_Tap] = []
         self._number, self._link = number, link
         self._stop = stop
@@ -71,6 +79,7 @@ class _Card:
                 name=wanted.keep_path,
                 hint=_MAKE_ROOM_TO_KEEP,
                 lost=self.lost,
+                clock=clock,
                 limit_octets=wanted.keep_octets,
             )
         self._written = None
@@ -82,6 +91,7 @@ class _Card:
                 name=wanted.write_name,
                 hint=_MAKE_ROOM,
                 lost=self.lost,
+                clock=clock,
                 rules=wanted.rotation,
                 ask=None if wanted.rotation is None else self._next_file,
             )
@@ -97,7 +107,7 @@ class _Card:
         ring = PacketRing(sock, RingGeometry(wanted.block_octets, wanted.blocks, wanted.retire_ms))
         is_first = not self.taps and not self._windows
         rules = self._stop if is_first else StopRules(self._left_s(), self._left_frames())
-        added = _Tap(LiveSource(ring, tap, wanted.snaplen, rules, idle_s=0.0))
+        added = _Tap(LiveSource(ring, tap, wanted.snaplen, rules, idle_s=0.0, clock=self._clock))
         self.taps.append(added)
         return added
 
@@ -142,7 +152,8 @@ class _Card:
         if self._kept is not None and self._kept.is_headed and self.wanted.keep_path is not None:
             covers = self._kept.frames_written / seen if seen else 1.0
             kept = FramesFile(self.wanted.keep_path, self._kept.pcapng.sha256, covers)
-        notes = (*self.wanted.notes, *(files.note for files in self._files if files.note is not None))
+        told = (self._clock.note(), *(files.note for files in self._files))
+        notes = (*self.wanted.notes, *(note for note in told if note is not None))
         return encode(self.measurement.finish(tuple(windows), frames_file=kept, notes=notes))
 
     def _left_s(self) -> float | None:
@@ -165,7 +176,7 @@ class _Capturing:
 
     def __init__(self, request: Capture, descriptors: list[int], link: Link) -> None:
         self._stop = StopRules(request.duration_s, request.frames)
-        self._link = link
+        self._link, self._clock = link, WindowClock()
         self._poller = select.poll()
         self._poller.register(link, select.POLLIN)
         self._cards: list[_Card] = []
@@ -225,7 +236,7 @@ class _Capturing:
                     raise ConnectionResetError
 
     def _add(self, wanted: CardCapture, descriptors: Iterator[int], stop: StopRules) -> None:
-        card = _Card(len(self._cards), wanted, descriptors, stop, self._link)
+        card = _Card(len(self._cards), wanted, descriptors, stop, self._link, self._clock)
         self._cards.append(card)
         if self._is_stopped:
             card.stop()

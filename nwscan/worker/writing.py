@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
 import numpy as np
@@ -20,6 +19,7 @@ from analyzer.errors import HostError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from analyzer.capture.window_clock import WindowClock
     from analyzer.model.frames import U8, CaptureInterface, FrameBatch
     from analyzer.model.identity import GuestIdentity
 
@@ -47,6 +47,7 @@ class FrameFiles:
         name: str,
         hint: str,
         lost: Callable[[], int],
+        clock: WindowClock,
         limit_octets: int | None = None,
         rules: RotationRules | None = None,
         ask: AskForFile | None = None,
@@ -60,10 +61,11 @@ class FrameFiles:
         self._identity, self._interface = identity, interface
         self._name, self._hint = name, hint
         self._lost, self._lost_before = lost, lost()
+        self._clock = clock
         self._limit_octets = limit_octets
         self._rules, self._ask = rules or RotationRules(), ask
         with self._noted():
-            self._open(descriptor, time.time_ns())
+            self._open(descriptor, self._clock.now_ns())
 
     @property
     def frames_written(self) -> int:
@@ -105,7 +107,7 @@ class FrameFiles:
 
     def tick(self) -> None:
         """Begin the next file where it is time to, though no frame comes."""
-        now_ns = time.time_ns()
+        now_ns = self._clock.now_ns()
         if not self._is_over and self._progress.is_past(now_ns - _GRACE_NS):
             with self._noted():
                 self._next(now_ns, by_time=True)

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from analyzer.capture.live import LiveSource, StopRules
+from analyzer.capture.window_clock import WindowClock
 from analyzer.host.packet_socket import PacketRing, RingGeometry, open_packet_socket
 from analyzer.model.columns import column
 from tests.capture_octets import frames_of
@@ -14,6 +16,8 @@ from tests.network_namespace import frame, ip, send, veth_pair
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from analyzer.model.frames import RawFrames
 
 pytestmark = pytest.mark.lab
 
@@ -139,14 +143,54 @@ def test_losses_of_the_window_are_counted() -> None:
     source.close()
 
 
-def test_a_clock_that_is_set_does_not_lose_frames(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = time.time_ns
-    source = live(StopRules(duration_s=0.2))
-    monkeypatch.setattr(time, "time_ns", lambda: real() + 3_600_000_000_000)
-    source._start_ns += 3_600_000_000_000  # as if it had begun an hour later by the clock that frames had then
+class Day:
+    """The time of day for a process and for the kernel that stamps frames; both are set at once."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.step_ns = 0
+        real, ready = time.time_ns, PacketRing.ready_batches
+
+        def batches(ring: PacketRing) -> Iterator[RawFrames]:
+            for raw in ready(ring):
+                yield replace(raw, ts_ns=raw.ts_ns + self.step_ns)
+
+        monkeypatch.setattr(time, "time_ns", lambda: real() + self.step_ns)
+        monkeypatch.setattr(PacketRing, "ready_batches", batches)
+
+
+@pytest.mark.parametrize("step_s", [-7200.0, -0.5, 0.5, 3600.0, 1e9])
+def test_a_clock_that_is_set_changes_neither_the_window_nor_its_frames(
+    monkeypatch: pytest.MonkeyPatch, step_s: float
+) -> None:
+    day, clock = Day(monkeypatch), WindowClock()
+    ring = PacketRing(open_packet_socket("tap0", snaplen=0, ring=GEOMETRY, bpf=None), GEOMETRY)
+    source = LiveSource(ring, "tap0", 0, StopRules(), clock=clock)
+    began_s, times = time.monotonic(), []
     send("guest0", [frame(i) for i in range(5)])
-    assert sum(len(raw) for raw in source.batches()) == 5
+    for raw in source.batches():
+        times += raw.ts_ns.tolist()
+        if len(times) == 5 and day.step_ns == 0:
+            day.step_ns = int(step_s * 1e9)
+            send("guest0", [frame(i) for i in range(5, 12)])
+        elif len(times) == 12:
+            source.request_stop()
+    window, elapsed_s = source.window(), time.monotonic() - began_s
+    assert (window.frames_seen, len(times)) == (12, 12)
+    assert window.start_ns is not None
+    assert window.end_ns is not None
+    assert window.start_ns - 1e6 <= min(times) <= max(times) <= window.end_ns
+    assert 0 < window.duration_s <= elapsed_s + 1e-3
+    assert clock.step_ns == pytest.approx(step_s * 1e9, abs=1e8)
+    assert f"set by {step_s:+,.1f} s" in str(clock.note())
     source.close()
+
+
+def test_a_clock_that_nobody_set_tells_of_no_step() -> None:
+    clock = WindowClock()
+    stamps = np.array([time.time_ns()], np.int64)
+    assert clock.carried(stamps) is stamps
+    assert (clock.step_ns, clock.note()) == (0, None)
+    assert abs(clock.now_ns() - time.time_ns()) < 1e9
 
 
 def test_batches_keep_their_columns_one_length() -> None:
