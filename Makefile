@@ -54,7 +54,7 @@ sanitize: setup  ## the compiled modules under AddressSanitizer and UndefinedBeh
 	@$(PYTHON) tools/sanitize.py
 
 coverage: setup  ## make test, with coverage of the processes that it starts as well, the confined worker's too
-	@NWSCAN_MEASURE_PROCESSES=1 $(PYTEST) --cov --cov-report=term
+	@NWSCAN_MEASURE_PROCESSES=1 $(PYTHON) tools/run_tests.py
 
 lowest: setup  ## the quick tests with the lowest versions that pyproject.toml allows
 	@$(PYTHON) tools/lowest.py
@@ -84,6 +84,6 @@ pictures: setup  ## the pictures in docs/pictures: the HTML report by Chromium, 
 	@$(PYTHON) tools/pictures.py
 
 clean:  ## remove what was built and fetched
-	@rm -rf .venv .lab .sanitize .lowest build dist site *.egg-info .coverage* .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	@rm -rf .venv .lab .sanitize .lowest build dist site *.egg-info .coverage* .of_processes* .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	@find $(CODE) captures tests tools -name __pycache__ -prune -exec rm -rf {} +
 	@find $(CODE) \( -name '*.so' -o -name '*.c' ! -name '*.bpf.c' \) -delete

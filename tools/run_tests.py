@@ -20,6 +20,8 @@ YIELDING = 10
 
 def main(arguments: list[str]) -> int:
     """Run both; gives the exit code of the first that failed, else 0."""
+    for left in ROOT.glob(".coverage*"):
+        left.unlink()  # of a run that was ended before it put its parts together
     with tempfile.TemporaryFile() as said:
         computing = subprocess.Popen(
             [*PYTEST, "-p", "no:cacheprovider", "-m", "not lab", *arguments],
@@ -41,7 +43,7 @@ def main(arguments: list[str]) -> int:
         said.seek(0)
         sys.stdout.buffer.write(said.read())
         sys.stdout.flush()
-    _coverage("combine", "--quiet")
+    _coverage("combine", "--quiet", "--keep")
     _coverage("report")
     return waiting.returncode or computing.returncode
 

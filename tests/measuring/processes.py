@@ -14,8 +14,12 @@ from pathlib import Path
 from coverage import CoverageData
 
 ROOT = Path(__file__).parents[2]
-FOLDER = ROOT / ".coverage_of_processes"
+DATA = Path(os.environ.get("COVERAGE_FILE", ROOT / ".coverage"))
+"""Where this run of the tests puts what it found: two runs beside each other have a file each."""
+FOLDER = ROOT / f".of_processes{DATA.name}"
 """Below the project: the lab has a /tmp of its own."""
+ANYONE = 0o1777
+"""Mode of the folder: some tests start nwscan as a user who is not root."""
 
 
 def asking(folder: Path) -> dict[str, str]:
@@ -28,6 +32,7 @@ def ask() -> None:
     """Have every process that is started from here on measure itself."""
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir()
+    FOLDER.chmod(ANYONE)
     os.environ |= asking(FOLDER)
 
 
@@ -36,7 +41,7 @@ def collect() -> None:
     for path in sorted(FOLDER.iterdir()):
         octets = path.read_bytes()
         if octets:
-            data = CoverageData(str(ROOT / f".coverage.process-{path.name}"))
+            data = CoverageData(f"{DATA}.process-{path.name}")
             data.loads(octets)
             data.write()
     shutil.rmtree(FOLDER)
