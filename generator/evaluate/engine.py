@@ -238,9 +238,7 @@ class Engine:
                 answer = _MAYBE
                 why = self.a[t]
                 continue
-            there = self.presence[field]
-            if op in (_EQUAL_PAIR, _RANGE_BOTH, _RANGE_PAIR) and self.presence[field + 1] > there:
-                there = self.presence[field + 1]
+            there = self.presence[field]  # the two fields of a pair come and go together
             if there == _ABSENT:
                 return _NO
             if there == _CUT:
