@@ -322,6 +322,30 @@ def write_private(path: Path, octets: bytes) -> None:
         raise _cannot_write(error, path) from error
 
 
+def write_together(files: Iterable[tuple[Path, bytes]]) -> tuple[Path, ...]:
+    """Write files that belong together, readable by their owner alone, and give their paths.
+
+    None takes its place before all are written: on a full disk what was there stays. Raises HostError where one cannot
+    be written, or stands for something that is no regular file.
+    """
+    written: list[tuple[Path, Path]] = []
+    try:
+        for path, octets in files:
+            if path.exists() and not path.is_file():
+                raise HostError("cannot write: it is no regular file", str(path), "name another folder")
+            partial = partial_of(path)
+            written.append((partial, path))
+            write_private(partial, octets)
+        for partial, path in written:
+            partial.replace(path)
+    except OSError as error:
+        raise _cannot_write(error, path) from error
+    finally:
+        for partial, _ in written:
+            partial.unlink(missing_ok=True)
+    return tuple(path for _, path in written)
+
+
 def partial_of(path: Path) -> Path:
     """Give the name under which a file is written before it takes its place: beside it, and not to be foreseen."""
     return path.with_name(f".{path.name[:_NAME_KEPT]}.{secrets.token_hex(8)}")

@@ -311,6 +311,4 @@ def write_filters(folder: Path, proposal: Proposal) -> tuple[Path, ...]:
         raise HostError(f"cannot make the folder: {error.strerror}", str(folder), "name another one") from error
     suggestion = proposal.suggestion
     recipe = by_hand(suggestion.filter_set, suggestion.identity.name, card=suggestion.card, library=proposal.library)
-    for name, text in recipe.files:
-        kept.write_private(folder / name, text.encode())
-    return tuple(folder / name for name, _ in recipe.files)
+    return kept.write_together((folder / name, text.encode()) for name, text in recipe.files)

@@ -5,8 +5,10 @@ Each chart comes in two widths, wide and narrow, with the same text beside it. N
 
 from __future__ import annotations
 
+import contextlib
 import io
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -21,7 +23,6 @@ from nwscan.render.text import count, percent, short
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -107,11 +108,20 @@ class Picture:
 
     def save(self, path: str | Path) -> None:
         """Write the chart to a file, in the format that its suffix names. Raises HostError where that cannot be."""
+        path, drawn = Path(path), io.BytesIO()
         try:
             with _style({"svg.hashsalt": self.name}):
-                self.figure.savefig(path, facecolor="white", dpi=144)
-        except (OSError, ValueError) as error:
+                self.figure.savefig(drawn, format=path.suffix.removeprefix("."), facecolor="white", dpi=144)
+        except ValueError as error:
             raise HostError(f"cannot write the chart: {error}", str(path), "name a .svg, .png or .pdf file") from error
+        try:
+            path.write_bytes(drawn.getvalue())
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                if path.is_file():  # half a chart looks like one
+                    path.unlink()
+            hint = "check the folder and its free space"
+            raise HostError(f"cannot write the chart: {error.strerror}", str(path), hint) from error
 
     def __repr__(self) -> str:
         """Give what the chart shows."""
