@@ -208,6 +208,36 @@ def test_a_tap_that_comes_back_counts_on_and_its_counts_never_fall(bench: Bridge
         assert offered(counted(host, "vm1", 7), "vm1")[OWN] == 7
 
 
+def rename(tap: str, name: str) -> None:
+    run("ip", "link", "set", tap, "down")
+    run("ip", "link", "set", tap, "name", name)
+    run("ip", "link", "set", name, "up")
+    wait_until(lambda: " state forwarding " in run("bridge", "link", "show", "dev", name), f"{name} forwarding")
+
+
+@pytest.mark.parametrize("way", list(CountedBy))
+def test_a_tap_that_is_renamed_is_told_as_uncounted_until_it_has_its_name_again(
+    bench: BridgeBench, way: CountedBy
+) -> None:
+    """libvirt knows it by its name, and so do its rules: what has another one is counted as nobody's."""
+    known = Host(VM1, VM2)
+    if way is CountedBy.METER:
+        drop_foreign(TAP, "52:54:00:00:00:01")
+    with HostCounting(lookup=known) as host:
+        bench.send("eA", frames(GUEST_MAC, 3))
+        assert of(counted(host, "vm1", 3), "vm1").counted_by is way
+        rename(TAP, "moved0")
+        look_until(host, {"vm2"})
+        assert [one.identity.name for one in host.read().uncounted] == ["vm1"]
+        bench.send("eA", frames(GUEST_MAC, 50))
+        rename("moved0", TAP)
+        look_until(host, {"vm1", "vm2"})
+        assert host.read().uncounted == ()
+        assert offered(host.read(), "vm1")[OWN] == 3
+        bench.send("eA", frames(GUEST_MAC, 4))
+        assert offered(counted(host, "vm1", 7), "vm1")[OWN] == 7
+
+
 def test_a_tap_of_another_guest_now_is_another_count(bench: BridgeBench) -> None:
     known = Host(VM1)
     with HostCounting(lookup=known) as host:
