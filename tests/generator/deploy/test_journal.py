@@ -343,3 +343,45 @@ def test_a_lock_that_is_a_link_is_not_followed(journal: Journal, folder: Path, t
     with pytest.raises(HostError, match="cannot write the journal"), journal.lock():
         pass
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_whether_somebody_is_at_it_can_be_asked_without_being_in_the_way(journal: Journal) -> None:
+    assert not journal.is_locked()  # there is no folder yet
+    with journal.lock():
+        assert journal.is_locked()
+        assert Journal(journal._folder).is_locked()
+    assert not journal.is_locked()
+
+
+def test_an_empty_file_is_told_of_when_it_is_asked_for(journal: Journal, record: JournalRecord) -> None:
+    record.path.write_bytes(b"")
+    assert journal.records() == ()
+    with pytest.raises(InputError, match="nothing was ever written"):
+        journal.record(record.path)
+
+
+def test_a_name_that_is_no_time_comes_before_every_other(journal: Journal, record: JournalRecord) -> None:
+    odd = record.path.with_name("99999999T999999999999Z-00000000.journal")
+    record.path.rename(odd)
+    assert journal.create(PLAN).path.name < odd.name
+    assert len(journal.records()) == 2
+
+
+def test_when_it_was_touched_is_when_its_last_event_was_written(journal: Journal) -> None:
+    created = journal.create(PLAN)
+    assert created.touched_at_ns == created.begun_at_ns
+    begun = journal.begin(created, 0)
+    assert begun.touched_at_ns >= begun.begun_at_ns
+    assert begun.touched_at_ns == int(datetime.fromisoformat(begun.events[-1].at).timestamp() * 1e9)
+
+
+def test_whoever_is_not_root_takes_the_journals_lock_alone(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("generator.deploy.journal.HOST_LOCK", tmp_path / "host" / "lock")
+    journal.create(PLAN)
+    os.chown(journal._folder, 1000, 1000)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with journal.lock():
+        assert journal.is_locked()
+    assert not (tmp_path / "host").exists()

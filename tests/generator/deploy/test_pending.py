@@ -304,3 +304,23 @@ def test_of_a_confirmation_and_the_timer_one_wins(tmp_path: Path) -> None:
         assert (read_state(bench.path) == bench.before) is not outcomes[-1]
         transaction.rollback(GUEST, FileDoor(bench.path), bench.journal)
     assert set(outcomes) == {True, False}
+
+
+def test_what_was_kept_meanwhile_is_waited_for_no_more(bench: Bench) -> None:
+    kept = bench.confirm()
+    assert pending.expect(bench.record, bench.journal, bench.clock, 60) == kept
+    assert bench.confirm() == kept
+
+
+def test_a_change_of_which_nothing_was_begun_is_undone_without_libvirt(bench: Bench) -> None:
+    """The command was killed between writing the plan down and its first step."""
+    planned = bench.journal.create(plan_for(bench.now, GUEST))
+    expecting = bench.journal.expect(planned, deadline_in(10, bench.clock))
+    bench.clock.at_s += 20
+
+    def unreachable() -> None:
+        raise AssertionError
+
+    undone = pending.rollback_unconfirmed(expecting.path, unreachable, bench.journal, bench.clock)  # type: ignore[arg-type]
+    assert (undone.record.state, undone.lines) == (State.UNDONE, ())
+    assert undone.record.why == "whoever applied it ended before it was done"

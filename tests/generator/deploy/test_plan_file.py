@@ -13,7 +13,7 @@ from analyzer.errors import HostError, InputError
 from generator.deploy import transaction
 from generator.deploy.blast_radius import BlastRadius, MigrationTarget, missing_there, reach, to_document
 from generator.deploy.journal import Journal
-from generator.deploy.plan import Plan, Reinstall, SetFdbEntry, SetPortFlag, check, diff
+from generator.deploy.plan import SIZE_LIMIT, Plan, Reinstall, SetFdbEntry, SetPortFlag, check, diff
 from generator.deploy.plan_file import decode_plans, encode_plans, schemas
 from generator.deploy.preconditions import filter_precondition, users_precondition
 from tests import published
@@ -161,3 +161,12 @@ def test_a_port_that_is_another_one_now_is_refused(tmp_path: Path) -> None:
         with pytest.raises(HostError):
             transaction.apply(plan, FileDoor(path), journal)
         assert (read_state(path), journal.records()) == (state, ())
+
+
+def test_a_file_that_is_too_long_for_a_plan_is_not_looked_at() -> None:
+    with pytest.raises(InputError, match=f"a plan of {SIZE_LIMIT + 1} octets is above the limit"):
+        decode_plans(b" " * (SIZE_LIMIT + 1))
+
+
+def test_making_rules_anew_changes_no_text() -> None:
+    assert diff(repair_for(HOST, GUEST)) == ""

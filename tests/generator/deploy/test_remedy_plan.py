@@ -12,6 +12,7 @@ from analyzer.causes.remedies import flood_off_for
 from analyzer.host.bridge_words import entry_words, flood_words, typed_words
 from analyzer.model.addresses import format_mac, parse_mac
 from generator.deploy.door import EntryLook, PortLook
+from generator.deploy.hook import hook_name, hook_text
 from generator.deploy.plan import InstallHook, SetFdbEntry, SetPortFlag
 from generator.deploy.remedy_plan import obstacles, remedy_steps
 from generator.suggest.alternatives import removal
@@ -115,3 +116,29 @@ def test_it_is_refused_where_it_would_hurt() -> None:
     assert "control plane" in reasons(observe(look(-0.5), look(10.5, kept)))[0]
     assert "no hooks from a folder" in reasons(seen_of(), with_hook=True, version="6.4.0")[0]
     assert reasons(seen_of(), with_hook=True, version="6.5.0") == []
+
+
+def test_a_hook_is_of_a_guests_own_tap_only() -> None:
+    seen = observe(look(-0.5, entry(age_s=298)), look(10.5))
+    static = remedy(the_cause(seen), "static_entry")
+    (found,) = obstacles(static, seen, with_hook=True, libvirt_version="9.0.0")
+    assert found.reason == "a hook does what is of a guest's own tap"
+    assert static.migration in found.hint
+
+
+def test_what_is_done_already_is_not_planned_again(door: BridgeDoor) -> None:
+    seen = seen_of()
+    first = remedy_steps(flood_off_for(seen), seen, door, with_hook=True)
+    hook = next(step for step in first if isinstance(step, InstallHook))
+    uuid = seen.identity.uuid or ""
+    door.write_hook(hook_name(uuid, hook.card), hook_text(uuid, hook.card, hook.bridge, hook.macs))
+    door.set_entry(OWN, TAP, "static")
+    door.set_flood(TAP, is_on=False)
+    assert remedy_steps(flood_off_for(seen), seen, door, with_hook=True) == ()
+
+
+def test_an_entry_for_a_port_that_is_gone_is_left_out(tmp_path: Path) -> None:
+    host = HOSTS["no filter"]
+    write_state(tmp_path / "host.json", type(host)(host.filters, host.guests))
+    seen = seen_of()
+    assert remedy_steps(flood_off_for(seen), seen, FileDoor(tmp_path / "host.json").bridge) == ()

@@ -11,6 +11,7 @@ from analyzer.errors import RollbackIncompleteError
 from generator.nwfilter.xml import read_filterref, with_filterref
 from tests.generator.deploy.bench import (
     CHILD,
+    EXTRA,
     MAC,
     PARENT,
     Bench,
@@ -18,7 +19,9 @@ from tests.generator.deploy.bench import (
     rolled_back,
     transient,
     two_cards,
+    unfiltered,
 )
+from tests.generator.deploy.file_door import FileDoor
 from tests.generator.deploy.hosts import GUEST, MACS, PARAMETERS, host
 
 if TYPE_CHECKING:
@@ -164,3 +167,53 @@ def test_a_card_that_is_gone_keeps_nothing(bench: Bench) -> None:
     bench.rollback()
     assert bench.now.guests[GUEST].inactive == bench.before.guests[GUEST].inactive
     assert bench.now.filters == bench.before.filters
+
+
+# What libvirt says it did is not believed
+
+
+class Lying(FileDoor):
+    """A libvirt that makes something else of every filter that it is given."""
+
+    def define_filter(self, xml: str) -> None:
+        super().define_filter(xml.replace("drop", "accept"))
+
+
+class Deaf(FileDoor):
+    """A libvirt that takes a change of a card and does nothing."""
+
+    def update_interface(self, guest: str, xml: str, *, live: bool) -> None:
+        pass
+
+
+def test_a_filter_that_does_not_come_back_as_it_was_is_told_of(bench: Bench) -> None:
+    bench.apply()
+    bench.apply(bench.plan(EXTRA))  # the second change redefines the child, so that undoing it defines it again
+    bench.door = Lying(bench.path)
+    with pytest.raises(RollbackIncompleteError, match=f"libvirt made something else of filter {CHILD}"):
+        bench.rollback()
+    bench.door = FileDoor(bench.path)
+    bench.rollback()
+    assert bench.now == bench.before
+
+
+def test_a_card_that_does_not_show_what_was_restored_is_told_of(bench: Bench) -> None:
+    bench.apply()
+    bench.door = Deaf(bench.path)
+    with pytest.raises(RollbackIncompleteError, match=f"libvirt took the change of card {MAC} and does not show it"):
+        bench.rollback()
+    bench.door = FileDoor(bench.path)
+    bench.rollback()
+    assert bench.now == bench.before
+
+
+@unfiltered
+def test_rules_that_stay_whatever_libvirt_does_are_told_of(bench: Bench) -> None:
+    bench.apply()
+    for live in (True, False):
+        bench.attach(None, live=live)
+    bench.change(lambda state: state.stray.append(MAC))
+    bench.door = Deaf(bench.path)
+    with pytest.raises(RollbackIncompleteError, match="the kernel still has rules of a filter on card"):
+        bench.rollback()
+    assert bench.journal.in_force() != ()
