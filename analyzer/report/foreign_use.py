@@ -6,6 +6,10 @@ What must not: what is done about it. A consumer of a measurement, in bounded me
 
 A packet is known by its addresses, its protocol and its ports, hashed to 64 bits; an ARP packet by the two IP
 addresses that it names. An answer has both ends swapped.
+
+A neighbour can send the same packet to the guest's own MAC, or to all, and to one of nobody's: the guest answers the
+first, which looks like an answer to the second. So it is counted how much of what was answered came both ways, and who
+sent what went to the foreign MAC is named.
 """
 
 from __future__ import annotations
@@ -24,30 +28,63 @@ if TYPE_CHECKING:
     from analyzer.model.network import NetworkBatch
 
 FLOWS_KEPT: Final = 65_536
-"""Foreign packets of different flows that are remembered; answers to those beyond go unseen."""
+"""Foreign packets of different flows that are remembered, and as many others; answers to those beyond go unseen."""
+
+SENDERS_KEPT: Final = 3
+"""MACs that are named of those that sent to one foreign MAC what the guest made use of."""
 
 _ARP: Final = 0x0806 << 8
+_MEANT: Final = (FrameClass.UNICAST_TO_GUEST, FrameClass.BROADCAST, FrameClass.MULTICAST)
 _MIX: Final = (np.uint64(0x9E37_79B9_7F4A_7C15), np.uint64(0xBF58_476D_1CE4_E5B9), np.uint64(0x94D0_49BB_1331_11EB))
 """The constants of splitmix64 (Steele, Lea, Flood 2014)."""
 
 
 @dataclass(frozen=True, slots=True)
 class UsedMac:
-    """A foreign MAC with the frames by which the guest made use of what went there: answers, and packets sent on."""
+    """A foreign MAC with the frames by which the guest made use of what went there: answers, and packets sent on.
+
+    ``both_ways`` of them may be for a packet that reached the guest by its own MAC, or by a group or broadcast, as
+    well. ``senders`` are the source MACs of what went to ``mac``, the first few.
+    """
 
     mac: int
     answered: int
     forwarded: int
+    both_ways: int = 0
+    senders: tuple[int, ...] = ()
+
+    def merge(self, other: UsedMac) -> UsedMac:
+        """Give what two looks at the same MAC found together."""
+        senders = tuple(dict.fromkeys((*self.senders, *other.senders)))[:SENDERS_KEPT]
+        return UsedMac(
+            self.mac,
+            self.answered + other.answered,
+            self.forwarded + other.forwarded,
+            self.both_ways + other.both_ways,
+            senders,
+        )
+
+
+@dataclass(slots=True)
+class _Flow:
+    """A foreign packet: the MAC that it went to, who sent it, the number of its frame, and how it was used."""
+
+    mac: int
+    sender: int
+    number: int
+    answered: int = 0
+    forwarded: int = 0
 
 
 class ForeignUse:
     """Looks for frames of the guest that answer foreign unicast, or send it on."""
 
     def __init__(self) -> None:
-        self._offered: dict[int, tuple[int, int]] = {}
-        """By a foreign packet's hash: the MAC that it went to, and the number of the frame."""
+        self._offered: dict[int, _Flow] = {}
+        """By a foreign packet's hash."""
         self._known: U64 = np.zeros(0, np.uint64)
-        self._found: dict[int, list[int]] = {}
+        self._own: set[int] = set()
+        """The hashes of packets that reached the guest as they should."""
         self._frames = 0
 
     def add(self, batch: FrameBatch, classes: U8) -> None:
@@ -55,6 +92,10 @@ class ForeignUse:
         is_foreign = np.flatnonzero(classes == FrameClass.FOREIGN_UNICAST)
         if len(is_foreign):
             self._offer(batch, is_foreign)
+        if len(self._own) < FLOWS_KEPT:
+            own = np.flatnonzero(np.isin(classes, _MEANT))
+            if len(own):
+                self._own.update(_keys(decode_network(batch, own), reverse=False)[1].tolist()[: self._room()])
         if len(self._known):
             sent = np.flatnonzero(classes == FrameClass.FROM_GUEST)
             if len(sent):
@@ -63,8 +104,17 @@ class ForeignUse:
 
     def finish(self) -> tuple[UsedMac, ...]:
         """Give the foreign MACs whose frames the guest used, those with most frames first."""
-        found = (UsedMac(mac, *counts) for mac, counts in self._found.items())
-        return tuple(sorted(found, key=lambda each: (-each.answered - each.forwarded, each.mac)))
+        found: dict[int, UsedMac] = {}
+        for key, flow in self._offered.items():
+            uses = flow.answered + flow.forwarded
+            if uses:
+                both_ways = uses if key in self._own else 0
+                one = UsedMac(flow.mac, flow.answered, flow.forwarded, both_ways, (flow.sender,))
+                found[flow.mac] = found[flow.mac].merge(one) if flow.mac in found else one
+        return tuple(sorted(found.values(), key=lambda each: (-each.answered - each.forwarded, each.mac)))
+
+    def _room(self) -> int:
+        return FLOWS_KEPT - len(self._own)
 
     def _offer(self, batch: FrameBatch, rows: I64) -> None:
         network = decode_network(batch, rows)
@@ -72,23 +122,24 @@ class ForeignUse:
         unique, first = np.unique(keys, return_index=True)
         places = rows[there[first]]
         before = len(self._offered)
-        for key, place, mac in zip(unique.tolist(), places.tolist(), batch.dst[places].tolist(), strict=True):
+        ends = (batch.dst[places].tolist(), batch.src[places].tolist())
+        for key, place, mac, sender in zip(unique.tolist(), places.tolist(), *ends, strict=True):
             if key in self._offered:
                 continue
             if len(self._offered) >= FLOWS_KEPT:
                 break
-            self._offered[key] = (mac, self._frames + place)
+            self._offered[key] = _Flow(mac, sender, self._frames + place)
         if len(self._offered) != before:
             self._known = np.fromiter(self._offered, np.uint64, len(self._offered))
 
     def _compare(self, batch: FrameBatch, rows: I64) -> None:
         network = decode_network(batch, rows)
-        for column, reverse in enumerate((True, False)):
+        for reverse in (True, False):
             there, keys = _keys(network, reverse=reverse)
             for at in np.flatnonzero(np.isin(keys, self._known)).tolist():
-                mac, number = self._offered[int(keys[at])]
-                if self._frames + int(rows[there[at]]) > number:
-                    self._found.setdefault(mac, [0, 0])[column] += 1
+                flow = self._offered[int(keys[at])]
+                if self._frames + int(rows[there[at]]) > flow.number:
+                    flow.answered, flow.forwarded = flow.answered + reverse, flow.forwarded + (not reverse)
 
 
 def _keys(network: NetworkBatch, *, reverse: bool) -> tuple[I64, U64]:

@@ -227,8 +227,18 @@ def _uses_foreign(case: Case) -> Refusal | None:
         return None
     counts = (("answers", sum(each.answered for each in used)), ("sends on", sum(each.forwarded for each in used)))
     does = " and ".join(f"{verb} {count}" for verb, count in counts if count)
-    reason = f"the guest {does} frames that went to {_macs([each.mac for each in used])}, which the filter would drop"
-    hint = f"where it needs them (a virtual address, a cluster, guests inside it): {_also([each.mac for each in used])}"
+    macs = [each.mac for each in used]
+    reason = f"the guest {does} frames that went to {_macs(macs)}, which the filter would drop"
+    hint = f"where it needs them (a virtual address, a cluster, guests inside it): {_also(macs)}"
+    both_ways = sum(each.both_ways for each in used)
+    if both_ways:
+        senders = _macs(list(dict.fromkeys(sender for each in used for sender in each.senders)))
+        reason += f"; {both_ways} of these may be for the same packets to its own MAC or to all, which came as well"
+        hint = (
+            f"a neighbour can bring this about, by sending both: they came from {senders} (which can be forged). "
+            f"Look inside the guest whether it has {_macs(macs)}: ip link, or virsh domifaddr --source agent. "
+            f"{hint[0].upper()}{hint[1:]}; where it has not: --force"
+        )
     return Refusal(reason, hint, can_force=True, kind=RefusalKind.USES_FOREIGN)
 
 

@@ -15,7 +15,6 @@ from analyzer.errors import UsageError
 from analyzer.host.guests import LibvirtReader
 from analyzer.model.addresses import format_mac
 from analyzer.model.classes import FrameClass
-from analyzer.report.foreign_use import UsedMac
 from analyzer.report.store import encode
 from analyzer.report.store import from_document as report_from
 from analyzer.report.store import to_document as report_document
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from analyzer.model.identity import Address, GuestIdentity
+    from analyzer.report.foreign_use import UsedMac
     from analyzer.report.report import Report
     from generator.evaluate.prediction import Prediction
     from generator.evaluate.program import Program
@@ -204,8 +204,7 @@ def merge_predicted(one: Predicted, two: Predicted) -> Predicted:
     talkers = [_merged_talkers(kind, one, two) for kind in FrameClass]
     used: dict[int, UsedMac] = {}
     for each in (*one.used, *two.used):
-        known = used.get(each.mac, UsedMac(each.mac, 0, 0))
-        used[each.mac] = UsedMac(each.mac, known.answered + each.answered, known.forwarded + each.forwarded)
+        used[each.mac] = used[each.mac].merge(each) if each.mac in used else each
     return Predicted(
         msgspec.json.encode(prediction_document(documents[0].merge(documents[1]))),
         encode(report_from(one.report).merge(report_from(two.report))),

@@ -43,6 +43,10 @@ def arp(dst: str, src: str, operation: int, sender: str, target: str) -> bytes:
     return ethernet(dst, src, 0x0806, body, ())
 
 
+def used_mac(mac: str, answered: int, forwarded: int, *, both_ways: int = 0) -> UsedMac:
+    return UsedMac(parse_mac(mac), answered, forwarded, both_ways, (parse_mac(ROUTER),))
+
+
 def used(batches: Sequence[Sequence[Frame]]) -> tuple[UsedMac, ...]:
     use = ForeignUse()
     for rows in batches:
@@ -54,6 +58,8 @@ def used(batches: Sequence[Sequence[Frame]]) -> tuple[UsedMac, ...]:
 ASKED = (udp(VIRTUAL, ROUTER, ("198.51.100.9", "192.0.2.7"), (4000, 80)), FOREIGN)
 ANSWER = (udp(ROUTER, GUEST, ("192.0.2.7", "198.51.100.9"), (80, 4000)), SENT)
 SENT_ON = (udp(OTHER, GUEST, ("198.51.100.9", "192.0.2.7"), (4000, 80)), SENT)
+OWN_TOO = (udp(GUEST, OTHER, ("198.51.100.9", "192.0.2.7"), (4000, 80)), TO_GUEST)
+OTHER_OWN = (udp(GUEST, ROUTER, ("198.51.100.9", "192.0.2.7"), (4001, 80)), TO_GUEST)
 ELSEWHERE = (udp(ROUTER, GUEST, ("192.0.2.7", "198.51.100.9"), (80, 4001)), SENT)
 
 
@@ -61,8 +67,11 @@ ELSEWHERE = (udp(ROUTER, GUEST, ("192.0.2.7", "198.51.100.9"), (80, 4001)), SENT
 @pytest.mark.parametrize(
     ("rows", "expected"),
     [
-        ([ASKED, ANSWER, ANSWER], (UsedMac(parse_mac(VIRTUAL), 2, 0),)),
-        ([ASKED, SENT_ON], (UsedMac(parse_mac(VIRTUAL), 0, 1),)),
+        ([ASKED, ANSWER, ANSWER], (used_mac(VIRTUAL, 2, 0),)),
+        ([ASKED, SENT_ON], (used_mac(VIRTUAL, 0, 1),)),
+        ([ASKED, OWN_TOO, ANSWER, ANSWER], (used_mac(VIRTUAL, 2, 0, both_ways=2),)),
+        ([OWN_TOO, ASKED, ANSWER], (used_mac(VIRTUAL, 1, 0, both_ways=1),)),
+        ([ASKED, ANSWER, OTHER_OWN], (used_mac(VIRTUAL, 1, 0),)),
         ([ANSWER, ASKED], ()),
         ([ASKED, ELSEWHERE], ()),
         ([ASKED], ()),
@@ -89,14 +98,37 @@ def test_every_kind_of_packet_can_be_answered() -> None:
         (ethernet(OTHER, ROUTER, 0x0800, ipv4("192.0.2.1", "192.0.2.9", 1, b"\x08" + bytes(7)), ()), FOREIGN),
         (ethernet(ROUTER, GUEST, 0x0800, ipv4("192.0.2.9", "192.0.2.1", 1, bytes(8)), ()), SENT),
     ]
-    assert used([[*six, *asked, *echo]]) == (UsedMac(parse_mac(OTHER), 2, 0), UsedMac(parse_mac(VIRTUAL), 1, 0))
+    assert used([[*six, *asked, *echo]]) == (used_mac(OTHER, 2, 0), used_mac(VIRTUAL, 1, 0))
+
+
+def test_an_answer_to_a_request_to_all_is_known_from_one_to_another_mac() -> None:
+    """A neighbour asks all for an address of the guest, as it may, and nobody's MAC as well."""
+    to_all = (arp("ff:ff:ff:ff:ff:ff", ROUTER, 1, "192.0.2.1", "192.0.2.7"), FrameClass.BROADCAST)
+    to_nobody = (arp(OTHER, ROUTER, 1, "192.0.2.1", "192.0.2.7"), FOREIGN)
+    answer = (arp(ROUTER, GUEST, 2, "192.0.2.7", "192.0.2.1"), SENT)
+    assert used([[to_nobody, to_all, answer]]) == (used_mac(OTHER, 1, 0, both_ways=1),)
+
+
+def test_who_sent_to_the_foreign_mac_is_named_the_first_few() -> None:
+    senders = [f"02:00:00:00:01:0{number}" for number in range(5)]
+    asked = [
+        (udp(VIRTUAL, sender, ("198.51.100.9", "192.0.2.7"), (4000 + number, 80)), FOREIGN)
+        for number, sender in enumerate(senders)
+    ]
+    answers = [(udp(ROUTER, GUEST, ("192.0.2.7", "198.51.100.9"), (80, 4000 + number)), SENT) for number in range(5)]
+    (found,) = used([asked, answers])
+    assert (found.answered, len(found.senders)) == (5, foreign_use.SENDERS_KEPT)
+    assert set(found.senders) <= set(map(parse_mac, senders))
+    other = UsedMac(found.mac, 1, 2, 1, (7,))
+    assert found.merge(other) == UsedMac(found.mac, 6, 2, 1, found.senders)
+    assert other.merge(found).senders == (7, *found.senders[:2])
 
 
 def test_a_flood_of_flows_does_not_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(foreign_use, "FLOWS_KEPT", 3)
     flood = [(udp(VIRTUAL, ROUTER, ("198.51.100.9", "192.0.2.7"), (port, 80)), FOREIGN) for port in range(1, 50)]
     answers = [(udp(ROUTER, GUEST, ("192.0.2.7", "198.51.100.9"), (80, port)), SENT) for port in range(1, 50)]
-    assert used([flood, answers]) == (UsedMac(parse_mac(VIRTUAL), 3, 0),)
+    assert used([flood, answers]) == (used_mac(VIRTUAL, 3, 0),)
 
 
 def test_frames_without_addresses_are_nobodys_answer() -> None:
