@@ -171,8 +171,6 @@ def _words(test: Test, place: _Place) -> Iterator[_Claim]:
 
 def _compared(at: int, length: int, mask: int, value: int, full: int, stored: int | None = None) -> _Claim:
     """Compare ``length`` octets at ``at``; ``stored`` are the bits of them that the field has."""
-    if value & ~mask:
-        return False
     if not mask:
         return True
     whole = mask == full and full == (1 << 8 * length) - 1 and stored in (None, full)
@@ -220,14 +218,12 @@ def _joined(word: str, claims: list[str], *, empty: bool) -> _Claim:
 
 
 def _parts(claim: str, word: str) -> list[str]:
-    """Split what is joined by ``word`` already, so that chains of rules do not nest."""
+    """Split what ``_joined`` joined by ``word`` already, so that chains of rules do not nest."""
     if not claim.startswith("("):
         return [claim]
     parts, depth, start = [], 0, 1
     for at, char in enumerate(claim):
         depth += {"(": 1, ")": -1}.get(char, 0)
-        if depth == 0 and at < len(claim) - 1:
-            return [claim]
         if depth == 1 and claim.startswith(word, at):
             parts.append(claim[start:at])
             start = at + len(word)
@@ -242,10 +238,5 @@ def _not(claim: _Claim) -> _Claim:
 
 
 def _bare(text: str) -> str:
-    """Leave out the outermost parentheses where they hold all."""
-    depth = 0
-    for at, char in enumerate(text):
-        depth += {"(": 1, ")": -1}.get(char, 0)
-        if depth == 0 and at < len(text) - 1:
-            return text
+    """Leave out the outermost parentheses, which only ``_joined`` sets, around all that it joins."""
     return text[1:-1] if text.startswith("(") else text

@@ -32,10 +32,6 @@ class Verdicts:
     rule: npt.NDArray[np.int32]
     reason: U8
 
-    def __len__(self) -> int:
-        """Frames that were judged."""
-        return len(self.verdict)
-
 
 class Matcher:
     """One program, ready to run; not to be shared between threads.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from analyzer.errors import NwscanError
 from generator.evaluate.fields import Op
 from generator.evaluate.matcher import Matcher
-from generator.evaluate.options import RefusedError, Test, read_tests
+from generator.evaluate.options import Test, read_tests
 from generator.evaluate.program import instantiate
 from generator.nwfilter.lint import lint_filter
 from generator.nwfilter.model import Effect, Finding
@@ -107,23 +107,20 @@ def _ends(program: Program) -> Iterator[Finding]:
 
 def _takes_all(last: Command, entry: Command | None) -> bool:
     """Say whether a rule surely matches whatever comes in through ``entry``."""
-    try:
-        tests = read_tests(Family.EBTABLES, last.arguments)
-        return covers(tests, read_tests(Family.EBTABLES, entry.arguments) if entry else [])
-    except RefusedError:
-        return False
+    tests = read_tests(Family.EBTABLES, last.arguments)
+    return covers(tests, read_tests(Family.EBTABLES, entry.arguments) if entry else [])
 
 
 def shadows(program: Program) -> Iterator[Finding]:
-    """Find rules that never act, because earlier ones decide all that they match."""
+    """Find rules that never act, because earlier ones decide all that they match.
+
+    The program can be installed: every word of it can be read.
+    """
     entries: dict[tuple[str, bool], list[Test]] = {}
     deciding: dict[tuple[Family, str, bool], list[tuple[Command, list[Test]]]] = {}
     for command in program.commands:
         key = (command.family, command.chain, command.to_guest)
-        try:
-            own = read_tests(command.family, command.arguments)
-        except RefusedError:
-            continue
+        own = read_tests(command.family, command.arguments)
         tests = own + entries.get((command.chain, command.to_guest), [])
         root = deciding.get((command.family, "root", command.to_guest), []) if command.chain != "root" else []
         before = [*_before_jump(program, root, command), *deciding.get(key, [])]

@@ -8,7 +8,7 @@ from analyzer.capture.bpf import compile_bpf
 from analyzer.errors import NwscanError
 from generator.evaluate.expression import Expression, expression_of
 from generator.evaluate.program import instantiate
-from generator.nwfilter.model import Action, Filter, Match, Rule, RuleDirection
+from generator.nwfilter.model import Action, Filter, FilterRef, Match, Rule, RuleDirection
 
 MAC = 0x525400000001
 OWN = "ether src 52:54:00:00:00:01"
@@ -102,3 +102,57 @@ def test_rules_that_say_the_same_are_said_once() -> None:
     except NwscanError as error:  # pragma: no cover - the message is what is wanted then
         raise AssertionError(error) from error
     assert found.text == f"not {OWN} and ether[12:2] = 0x0806"
+
+
+@pytest.mark.parametrize(
+    ("rules", "text"),
+    [
+        (
+            (rule(Action.DROP, IN, 1, "ipv6", dstipaddr="2001:db8::", dstipmask="32"),),
+            "ether[12:2] = 0x86dd and greater 54 and ether[38:4] = 0x20010db8",
+        ),
+        (
+            (rule(Action.CONTINUE, IN, 1, protocolid="arp"), rule(Action.DROP, IN, 2, protocolid="arp")),
+            "ether[12:2] = 0x0806",
+        ),
+        ((rule(Action.DROP, IN, 1, protocolid="arp"), rule(Action.ACCEPT, IN, 2)), "ether[12:2] = 0x0806"),
+    ],
+)
+def test_what_is_said_shortly(rules: tuple[Rule, ...], text: str) -> None:
+    assert expression(*rules).text == f"not {OWN} and {text}"
+
+
+def test_a_sub_chain_is_said_with_what_it_returns() -> None:
+    chain = Filter(
+        "c",
+        chain="mac-c",
+        priority=-500,
+        entries=(
+            rule(Action.RETURN, IN, 1, dstmacaddr="02:00:00:00:00:05"),
+            rule(Action.DROP, IN, 2, dstmacaddr="02:00:00:00:00:06"),
+        ),
+    )
+    root = Filter("f", entries=(FilterRef("c"), rule(Action.DROP, IN, 500, protocolid="arp")))
+    found = expression_of(instantiate(root, {"c": chain}, {}), (MAC,))
+    assert found.text == (
+        f"not {OWN} and ((ether dst 02:00:00:00:00:05 and ether[12:2] = 0x0806) or "
+        "(not ether dst 02:00:00:00:00:05 and ether dst 02:00:00:00:00:06))"
+    )
+    compile_bpf(found.text, 128)
+
+
+def test_a_field_without_a_fixed_place_has_no_words() -> None:
+    found = expression(rule(Action.DROP, IN, 1, "stp", type="0x80"))
+    assert found.text is None
+    assert found.why.endswith("stp_type lies at no fixed place")
+
+
+def test_without_macs_of_the_guest_all_frames_come_to_it() -> None:
+    program = instantiate(Filter("f", entries=(rule(Action.DROP, IN, 1, protocolid="arp"),)), {}, {})
+    assert expression_of(program, ()).text == "ether[12:2] = 0x0806"
+
+
+def test_the_bit_of_groups_is_said_by_name() -> None:
+    masked = rule(Action.DROP, IN, 1, dstmacaddr="01:00:00:00:00:00", dstmacmask="$MASK")
+    program = instantiate(Filter("f", entries=(masked,)), {}, {"MASK": ["01:00:00:00:00:00"]})
+    assert expression_of(program, (MAC,)).text == f"not {OWN} and ether multicast"
