@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analyzer.causes.document import to_document
-from analyzer.causes.explanation import Explained, Explanation, explain, report_causes
+from analyzer.causes.explanation import SHOWN, Explained, Explanation, explain, report_causes
 from analyzer.causes.observation import Look, Observation
 from analyzer.causes.rules import RULES, CauseName, Certainty
 from analyzer.host.bridge import BridgeState, FdbEntry, PortState, parse_received
@@ -362,3 +362,25 @@ def test_an_age_in_whole_seconds_is_no_word_spoken_in_the_window() -> None:
     assert observe(look(0, before), look(11.1, after), speakers=None).ports_of(HOST) == (UPLINK,)
     slow = replace(look(0, before), took_ns=S)
     assert observe(slow, look(11.1, after), speakers=None).ports_of(HOST) == ()
+
+
+def test_more_destinations_than_are_shown_are_counted() -> None:
+    talkers = tuple((0x02AA00000100 + number, 10) for number in range(SHOWN + 3))
+    seen = replace(observe(), report=report(*talkers))
+    (cause,) = explain(seen).causes
+    assert len(cause.evidence) == SHOWN + 1
+    assert cause.evidence[-1] == "and 3 more destinations"
+    assert cause.frames == 10 * (SHOWN + 3)
+
+
+def test_what_fits_no_rule_is_said_to_be_unknown() -> None:
+    """A static entry has no age: who took it away, and when, is told by nothing."""
+    seen = observe(look(-0.5, entry(state="static")), look(10.5))
+    assert decided(seen) == (CauseName.UNKNOWN, Certainty.UNKNOWN)
+    assert "2 looks at the FDB fit no rule" in the_cause(seen).evidence[0]
+
+
+def test_what_the_kernel_lost_of_the_capture_is_told() -> None:
+    made = report((HOST, 200))
+    lossy = replace(made, windows=(replace(made.windows[0], frames_lost=1234),))
+    assert "the kernel dropped 1,234 frames of the capture" in explain(observe(report=lossy)).notes[0]

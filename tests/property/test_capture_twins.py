@@ -147,18 +147,21 @@ def test_writing_compiled_equals_interpreted(
     assert source.window().stopped_early is None
 
 
-def ring_block(frames: list[tuple[bytes, int, int, int, int]]) -> bytes:
-    """Give a ring block's frames: octets, status, TCI, packet type, GSO type and size in one."""
+def ring_block(frames: list[tuple[bytes, int, int, int, int]], order: str = "=", *, ends: bool = False) -> bytes:
+    """Give a ring block's frames: octets, status, TCI, packet type, GSO type and size in one.
+
+    ``ends`` has the last one name no frame behind it, as the kernel closes a block.
+    """
     block = b""
-    for octets, status, tci, kind, gso in frames:
+    for number, (octets, status, tci, kind, gso) in enumerate(frames, start=1):
         header = struct.pack(
-            "=IIIIIIHHIIHH8x", 0, 7, 8, len(octets), len(octets) + 1, status, 82, 96, 0, tci, 0x88A8, 0
+            order + "IIIIIIHHIIHH8x", 0, 7, 8, len(octets), len(octets) + 1, status, 82, 96, 0, tci, 0x88A8, 0
         )
-        address = struct.pack("=HHiHBB8x", 17, 0, 3, 1, kind, 6)
-        vnet = struct.pack("=BBHHHH", 0, gso & 1, 0, gso, 0, 0)
+        address = struct.pack(order + "HHiHBB8x", 17, 0, 3, 1, kind, 6)
+        vnet = struct.pack(order + "BBHHHH", 0, gso & 1, 0, gso, 0, 0)
         frame = (header + address).ljust(72, b"\0") + vnet + octets
         frame += bytes(-len(frame) % 16)
-        block += struct.pack("=I", len(frame)) + frame[4:]
+        block += struct.pack(order + "I", 0 if ends and number == len(frames) else len(frame)) + frame[4:]
     return block
 
 
@@ -208,3 +211,28 @@ def test_ring_compiled_equals_interpreted(frames: list[tuple[bytes, int, int, in
         ends = columns.offsets[:n] + columns.captured[:n]
         assert np.all((columns.offsets[:n] >= 0) & (ends <= len(octets)))
     assert answers[0] == answers[1]
+
+
+def walked(module: ModuleType, block: bytes, *, big_endian: bool) -> tuple[int, list[list[int]]]:
+    """Give how many frames a walk found, and the columns of them."""
+    columns = Columns(has_directions=True, has_interfaces=False, has_tags=True, has_gso=True)
+    names = ("offsets", "captured", "original", "ts_ns", "direction", "tag", "gso_size")
+    arrays = [getattr(columns, name) for name in names]
+    state = np.zeros(ring_walk.STATE_LENGTH, np.int64)
+    memory = column(np.frombuffer(block, np.uint8))
+    n = module.walk(memory, 0, len(block), 99, big_endian, True, *map(column, arrays), 50, column(state))
+    return n, [array[:n].tolist() for array in arrays]
+
+
+def test_a_ring_is_read_in_either_order_of_octets_to_the_frame_that_names_no_other() -> None:
+    frames = [(b"a" * 20, 1, 0, 0, 0), (b"b" * 30, 0x51, 0x2007, 4, 1449), (b"c" * 40, 0x11, 5, 0, 0)]
+    expected = walked(ring_walk, ring_block(frames, "<"), big_endian=False)
+    assert expected[0] == 3
+    assert expected[1][1] == [20, 30, 40]
+    assert expected[1][5] == [0, 0x88A8_2007, 0x8100_0005]
+    assert expected[1][6] == [0, 1449, 0]
+    for module in (ring_walk, load_interpreted("analyzer.host.ring_walk")):
+        for order, big_endian in (("<", False), (">", True)):
+            assert walked(module, ring_block(frames, order), big_endian=big_endian) == expected
+            closed = ring_block(frames[:2], order, ends=True) + ring_block(frames, order)
+            assert walked(module, closed, big_endian=big_endian)[0] == 2

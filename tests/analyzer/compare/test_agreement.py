@@ -68,3 +68,8 @@ def test_what_fell_between_the_ends_of_the_two_windows_is_no_difference() -> Non
     assert sentences(late) == ["Capture and meter agree, but for frames between the ends of their windows."]
     at_once = agreements(window, metered, (0, 60_000_000_000))
     assert [one.missing for one in at_once if one.frame_class is OWN] == [18]
+
+
+def test_unicast_that_was_never_offered_is_not_laid_to_the_bridge() -> None:
+    (line,) = sentences((of(FOREIGN, (20, 20 * 60), (0, 0)),))
+    assert line == "20 frames of foreign unicast on the tap were never offered to any filter."
