@@ -26,8 +26,8 @@ FOLDER = ROOT / ".sanitize"
 FLAGS = ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-g")
 TESTS = (
     "tests/analyzer/capture", "tests/analyzer/classify", "tests/analyzer/report", "tests/generator/evaluate",
-    "tests/property/test_capture_fuzz.py", "tests/property/test_capture_twins.py", "tests/hostile/test_files.py",
-    "tests/hostile/test_frames.py", "tests/fuzz",
+    "tests/property/test_capture_fuzz.py", "tests/property/test_capture_twins.py", "tests/property/test_report_laws.py",
+    "tests/property/test_nwfilter_laws.py", "tests/hostile/test_files.py", "tests/hostile/test_frames.py", "tests/fuzz",
 )  # fmt: skip
 """Those that run compiled code in their own process, on octets that lie."""
 LEFT_OUT = "not command and not devices"

@@ -148,3 +148,15 @@ def test_the_document_says_what_each_takes_away_of_what() -> None:
     assert ageing["removes"]["at_most"] == {"frames": 30, "octets": 1800}
     assert all(ageing[key] for key in ("commands", "undo", "risk", "migration", "effect"))
     assert to_document(suggest(CARD, made, prediction))["bridge"]["at_fault"] is None
+
+
+def test_isolation_takes_away_all_that_the_other_guests_send() -> None:
+    found = beside(observe(speakers=frozenset({(SOURCE, OTHER_TAP)})))
+    assert named(found, "isolation").removes == exactly(200)
+
+
+def test_a_stale_entry_that_is_deleted_takes_away_nothing_for_sure() -> None:
+    """The address is flooded to all ports until it speaks."""
+    stale = look(-0.5, entry(OTHER_GUEST, TAP)), look(10.5, entry(OTHER_GUEST, TAP))
+    found = beside(observe(*stale, mac=OTHER_GUEST, speakers=None))
+    assert named(found, "stale_entry").removes == Removal(0, 200, 0, 20_000)
