@@ -294,7 +294,7 @@ def _step_diff(plan: Plan, step: Step) -> Iterator[str]:
         case SetFdbEntry():
             entries = (_entry(step, step.before), _entry(step, step.after))
             what, texts = f"bridge/{step.bridge}/fdb/{step.mac}", entries
-        case InstallHook():
+        case InstallHook():  # pragma: no branch - there is no other step
             text = hook_text(plan.guest, step.card, step.bridge, step.macs)
             what, texts = f"hook/{hook_name(plan.guest, step.card)}", ("", text)
     before, after = texts

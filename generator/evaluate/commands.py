@@ -67,7 +67,7 @@ class Items:
             protocol = PROTOCOLS[match.protocol]
             for name, text in match.attributes:
                 attribute = protocol.attribute(name)
-                if attribute is not None:
+                if attribute is not None:  # pragma: no branch - normalise.py leaves no unknown one
                     self.items[name] = _item(attribute.kind, text, match.negated, values)
 
     def get(self, name: str) -> Item | None:

@@ -128,7 +128,7 @@ def _host_bits(protocol: str, values: dict[str, str]) -> Iterator[tuple[str, str
         if is_variable(address) or is_variable(mask):
             continue
         number, bits = parse_value(attribute.kind, address), parse_value(mask_attribute.kind, mask)
-        if number is None or bits is None:
+        if number is None or bits is None:  # pragma: no cover - normalise.py leaves no illegal value
             continue
         width = _BITS[attribute.kind]
         kept = bits.number if attribute.kind is Kind.MAC else ((1 << bits.number) - 1) << (width - bits.number)
@@ -170,7 +170,7 @@ def _kernel_faults(protocol: str, values: dict[str, str]) -> Iterator[tuple[str,
     encap = values.get("encap-protocol")
     if encap is not None and not is_variable(encap):
         value = parse_value(Kind.VLAN_PROTOCOL, encap)
-        if value is not None:
+        if value is not None:  # pragma: no branch - normalise.py leaves no illegal value
             meant = int(str(value.number), 16) & 0xFFFF
             what = (
                 f"encap-protocol={encap!r} is handed over in decimal and read in base 16: it matches type {meant:#06x}"

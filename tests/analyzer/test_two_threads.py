@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -124,3 +125,32 @@ def test_who_stops_early_has_counted_what_was_read(helper: Helper, monkeypatch: 
     draining.close()  # type: ignore[attr-defined]
     report = measurement.finish((source.window(),))
     assert 0 < report.frames_seen == report.windows[0].frames_seen < 3000
+
+
+class _OneFails:
+    """Fails in the first batch, but only once the other thread has taken the second and waits for its turn."""
+
+    def __init__(self) -> None:
+        self._taken = 0
+        self._second = threading.Event()
+        self.counted: list[int] = []
+
+    def batches(self) -> Iterator[int]:
+        return iter(range(5))
+
+    def classify(self, raw: int) -> tuple[int, int]:
+        if raw == 0:
+            assert self._second.wait(60)
+            raise ValueError("the first batch is bad")
+        self._second.set()
+        return raw, raw
+
+    def count(self, batch: int, _classes: int) -> None:
+        self.counted.append(batch)
+
+
+def test_a_batch_behind_one_that_failed_is_not_counted(helper: Helper) -> None:
+    work = _OneFails()
+    with pytest.raises(ValueError, match="the first batch is bad"):
+        list(TwoThreads(work, work).drain(helper))  # type: ignore[arg-type]
+    assert work.counted == []

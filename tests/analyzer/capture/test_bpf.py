@@ -1,11 +1,17 @@
 from __future__ import annotations
 
 import subprocess
+from typing import TYPE_CHECKING
+from unittest import mock
 
 import pytest
 
+from analyzer.capture import bpf
 from analyzer.capture.bpf import accept_all, compile_bpf
-from analyzer.errors import UsageError
+from analyzer.errors import HostError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 EXPRESSIONS = [
     "ip",
@@ -37,3 +43,39 @@ def test_nothing_means_everything() -> None:
 def test_what_is_no_expression_is_a_usage_error(expression: str) -> None:
     with pytest.raises(UsageError, match="not a filter expression"):
         compile_bpf(expression, 96)
+
+
+@pytest.fixture
+def _other_libpcap() -> Iterator[None]:
+    bpf._library.cache_clear()
+    yield
+    bpf._library.cache_clear()
+
+
+@pytest.mark.usefixtures("_other_libpcap")
+def test_a_host_without_libpcap_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bpf, "_LIBRARIES", ("libnowhere.so.9",))
+    with pytest.raises(HostError, match="libpcap is not installed") as refused:
+        compile_bpf("arp", 96)
+    assert "apt-get install libpcap" in refused.value.hint
+    assert compile_bpf("", 96) == accept_all(96)  # for which nobody needs it
+
+
+@pytest.mark.parametrize(
+    ("expression", "tap", "words"), [("arp", None, "libpcap has no memory"), ("vlan 5", "vnet0", "cannot open vnet0")]
+)
+def test_a_libpcap_that_gives_no_handle(
+    monkeypatch: pytest.MonkeyPatch, expression: str, tap: str | None, words: str
+) -> None:
+    nothing = mock.Mock()
+    nothing.pcap_open_dead.return_value = nothing.pcap_create.return_value = None
+    monkeypatch.setattr(bpf, "_library", lambda: nothing)
+    with pytest.raises(HostError, match=words):
+        compile_bpf(expression, 96, tap)
+
+
+def test_words_of_a_live_interface_need_that_interface() -> None:
+    with pytest.raises(HostError, match="cannot open nosuchtap0") as refused:
+        compile_bpf("vlan 5", 96, "nosuchtap0")
+    assert "leave out vlan" in refused.value.hint
+    assert compile_bpf("arp", 96, "nosuchtap0") == compile_bpf("arp", 96)

@@ -72,3 +72,12 @@ def test_a_file_takes_frames_until_one_fills_it(sizes: list[int], octets: int | 
         progress.frames += fit
         row += fit
         assert progress.is_full() or row == len(sizes)
+
+
+def test_frames_fit_until_the_first_that_is_of_a_later_stretch() -> None:
+    progress = FileProgress(RotationRules(duration_s=10, frames=4), 100 * SECOND, 0, 1)
+    sizes = np.full(5, 60)
+    times = np.array([101, 109, 110, 111, 105]) * SECOND
+    assert progress.fitting(times, sizes) == 2
+    assert progress.fitting(np.full(5, 101) * SECOND, sizes) == 3
+    assert progress.fitting(np.full(5, 110) * SECOND, sizes) == 0

@@ -7,6 +7,7 @@ import pytest
 
 from analyzer.compare import WindowCounts
 from analyzer.compare.agreement import Agreement, agreements, sentences
+from analyzer.compare.document import agreement_document
 from analyzer.model.classes import FrameClass
 
 OWN, GROUP, FOREIGN = FrameClass.UNICAST_TO_GUEST, FrameClass.MULTICAST, FrameClass.FOREIGN_UNICAST
@@ -73,3 +74,14 @@ def test_what_fell_between_the_ends_of_the_two_windows_is_no_difference() -> Non
 def test_unicast_that_was_never_offered_is_not_laid_to_the_bridge() -> None:
     (line,) = sentences((of(FOREIGN, (20, 20 * 60), (0, 0)),))
     assert line == "20 frames of foreign unicast on the tap were never offered to any filter."
+
+
+def test_the_document_of_a_class_says_all_of_it() -> None:
+    assert agreement_document(of(OWN, (90, 5400), (100, 6000))) == {
+        "class": "unicast_to_guest",
+        "compared_by": "frames",
+        "delivered": 100,
+        "captured": 90,
+        "never_offered": 0,
+        "missing": 10,
+    }

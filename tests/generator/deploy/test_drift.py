@@ -196,3 +196,12 @@ def test_a_remedy_alone_is_repaired_without_touching_filters(tmp_path: Path) -> 
     steps = repair_steps(status, applied.card, applied.about, state.filters, applied.looks)
     assert [type(step).__name__ for step in steps] == ["SetPortFlag"]
     assert repair_steps(status, applied.card, applied.about, state.filters, None) == ()
+
+
+def test_a_guest_that_is_off_is_repaired_for_its_next_start(applied: Applied) -> None:
+    off = replace(applied.card, running=False, live_xml=None)
+    (drift,) = card_drift(applied.status(inactive=None), off, applied.about, no_rules_anywhere=True)
+    assert "the next start will use no filter" in drift.sentence
+    status = applied.status(inactive=None, tap=None, findings=(drift,))
+    steps = repair_steps(status, off, applied.about, read_state(applied.path).filters, None)
+    assert [(type(step).__name__, step.live) for step in steps] == [("Attach", False)]  # type: ignore[union-attr]
