@@ -27,3 +27,11 @@ def test_what_is_lent_stays_until_as_many_more_are_lent(windows: int, monkeypatc
         for first, at, stop, data in lent[-windows + 1 :] if windows > 1 else []:
             assert data[at:stop].tobytes() == OCTETS[first : first + stop - at]
     assert len(lent) > 10
+
+
+def test_more_than_a_window_may_hold_is_not_asked_of_the_file() -> None:
+    file = io.BytesIO(OCTETS)
+    source = Feed(FileOctets(file), file)
+    assert not source.require(feed.MAX_WINDOW_OCTETS + 1)
+    assert (file.tell(), source.octets_read) == (0, 0)
+    assert source.require(1)

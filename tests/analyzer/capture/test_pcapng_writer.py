@@ -239,3 +239,24 @@ def test_sizes_are_what_frames_take(snaplen: int, octets: int, tag: int, gso_siz
     before = writer.octets
     writer.write(raw, None)
     assert writer.octets - before == writer.sizes(raw).sum()
+
+
+class _Full(io.BytesIO):
+    """A file whose last octets find no room."""
+
+    def flush(self) -> None:
+        raise OSError(28, "No space left on device")
+
+
+def test_a_disk_that_is_full_at_the_end_is_told_of() -> None:
+    with pytest.raises(HostError, match="No space left on device"):
+        PcapngWriter(_Full(), CaptureInterface(), None).finish(0)
+
+
+def test_the_filter_of_an_interface_is_read_back() -> None:
+    file = io.BytesIO()
+    PcapngWriter(file, CaptureInterface(name="vnet0", filter="arp or ip"), None).finish(0)
+    source = source_of(file.getvalue())
+    assert read_all(source) == []
+    (interface,) = source.interfaces
+    assert (interface.name, interface.filter) == ("vnet0", "arp or ip")

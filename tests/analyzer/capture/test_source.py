@@ -17,6 +17,7 @@ from analyzer.errors import InputError
 from tests.capture_octets import epb, frames_of, idb, pcap_header, pcap_record, read_all, shb, source_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 OCTETS = bytes(range(60))
@@ -251,3 +252,11 @@ def test_a_failing_read_is_told() -> None:
     source = open_capture(Failing(PCAP), "disk")  # type: ignore[arg-type]
     assert len(read_all(source)) == 6
     assert "reading failed: Input/output error" in (source.window().stopped_early or "")
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstd])
+def test_how_much_of_a_packed_file_was_read_is_told(pack: Callable[[bytes], bytes]) -> None:
+    packed = pack(PCAP)
+    source = source_of(packed)
+    assert len(read_all(source)) == 1000
+    assert source.octets_read == len(packed)

@@ -48,6 +48,7 @@ from tests.analyzer.report.observed_reports import (
     report_of,
     split,
 )
+from tests.interpreted import load_interpreted
 from tests.raw_frames import raw_frames
 
 
@@ -306,3 +307,17 @@ def test_where_a_capture_is_cut_does_not_matter(monkeypatch: pytest.MonkeyPatch,
     assert split_subclasses(merged) == split_subclasses(whole)
     told = replace(whole, windows=(CaptureWindow("a file", None, None, whole.frames_seen, None, 0),))
     assert from_document(to_document(told)) == told
+
+
+def test_groups_beyond_those_that_are_kept_are_told_of_from_look_to_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frames that were set aside are looked at as soon as there is no more room, and what is kept is known by then."""
+    aside = load_interpreted("analyzer.report.aside")
+    monkeypatch.setattr(aside, "ASIDE_FRAMES", 2)
+    monkeypatch.setattr(observing, "FramesAside", aside.FramesAside)
+    for module in (bounds, observing):
+        monkeypatch.setattr(module, "MEMBERSHIPS_KEPT", 2)
+    joins = [igmp(0x16, f"239.1.1.{number}") for number in (1, 2, 9, 8, 2)]
+    observed = report_of(joins).observed
+    assert [one.group & 0xFF for one in observed.memberships] == [1, 2]
+    assert observed.more_groups
+    assert not report_of(joins[:2]).observed.more_groups
