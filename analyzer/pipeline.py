@@ -6,7 +6,7 @@ report (the writer of a capture file, a prediction) is a consumer of the same ba
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from analyzer.classify.classifier import Classifier
 from analyzer.classify.decode import decode
@@ -15,7 +15,7 @@ from analyzer.report.report import ReportBuilder
 from analyzer.two_threads import TwoThreads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from analyzer.capture.source import FrameSource
     from analyzer.model.classes import DirectionSource
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from analyzer.report.report import FramesFile, Report
     from analyzer.report.sampling import Describe
     from analyzer.two_threads import Helper
+
+
+_FIRST_FRAMES: Final = 64
 
 
 class Consumer(Protocol):
@@ -44,18 +47,34 @@ class Measurement:
         *,
         captured_on_guest: bool = False,
         consumers: Sequence[Consumer] = (),
+        counts_flows: Callable[[], bool] | None = None,
     ) -> None:
+        """``counts_flows`` says whether no consumer wants frames now: then those of a live tap are counted by flow."""
         self.identity = identity
         self.frames = 0
-        self.octets = 0
         self._classifier = Classifier(identity, direction_source, captured_on_guest)
         self._builder = ReportBuilder(identity, direction_source)
         self._consumers = tuple(consumers)
+        self._counts_flows = counts_flows or (lambda: False)
 
     def add(self, raw: RawFrames) -> None:
         """Decode, classify and count one batch, and hand it to the consumers."""
+        if len(raw) and self._counts_flows():
+            raw = self._count_flows(raw)
         if len(raw):
             self.count(*self.classify(raw))
+
+    def _count_flows(self, raw: RawFrames) -> RawFrames:
+        """Count the plain frames of a batch by their flows, and give the others.
+
+        The first frames go the long way, which takes the samples: of later ones it is then known that they are none.
+        """
+        if self.frames == 0 and len(raw) > _FIRST_FRAMES:
+            self.count(*self.classify(raw.take(slice(_FIRST_FRAMES))))
+            raw = raw.take(slice(_FIRST_FRAMES, len(raw)))
+        rest = self._builder.add_plain(raw, self._classifier)
+        self.frames += len(raw) - len(rest)
+        return raw if len(rest) == len(raw) else raw.take(rest)
 
     def classify(self, raw: RawFrames) -> tuple[FrameBatch, U8]:
         """Decode and classify one batch; changes nothing here, so that several threads may do it at once."""
@@ -68,11 +87,14 @@ class Measurement:
         for consumer in self._consumers:
             consumer.add(batch, classes)
         self.frames += len(batch)
-        self.octets += int(batch.octets.sum())
 
     def class_frames(self) -> tuple[int, ...]:
         """Give the frames counted so far per class, in the order of FrameClass."""
         return tuple(int(count) for count in self._builder.counts[:, 0])
+
+    def sample_heads(self) -> list[bytes]:
+        """Give what ``finish`` will have described."""
+        return self._builder.sample_heads()
 
     def finish(
         self,

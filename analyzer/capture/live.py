@@ -16,15 +16,14 @@ import numpy as np
 
 from analyzer.capture.window_clock import WindowClock
 from analyzer.model.frame_columns import Columns
-from analyzer.model.frames import CaptureInterface, RawFrames
+from analyzer.model.frames import CaptureInterface
 from analyzer.model.window import CaptureWindow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import numpy.typing as npt
-
     from analyzer.host.packet_socket import PacketRing
+    from analyzer.model.frames import RawFrames
     from analyzer.model.identity import GuestIdentity
 
 IDLE_S: Final = 0.1
@@ -123,6 +122,19 @@ class LiveSource:
             self._end_ns = min(self._clock.now_ns(), self._end_ns) if self._end_ns is not None else self._clock.now_ns()
             self._stop_requested = True
 
+    def let_go(self) -> None:
+        """Give back the memory of the last batch, which holds no longer."""
+        self._ring.give_back()
+
+    @property
+    def quarter_s(self) -> float:
+        """How long a quarter of its room lasts at the least, in seconds: whoever sleeps no longer loses nothing."""
+        return self._ring.quarter_s
+
+    def is_filling(self) -> bool:
+        """Say whether so much waits to be read that it should be read now."""
+        return self._ring.is_filling()
+
     def close(self) -> None:
         """Let go of the ring and its socket."""
         self._ring.close()
@@ -175,32 +187,16 @@ class LiveSource:
         is_late = self._end_ns is not None and last > self._end_ns
         if first < self._start_ns or is_late:
             end_ns = self._end_ns if self._end_ns is not None else last
-            raw = _select(raw, np.flatnonzero((raw.ts_ns >= self._start_ns) & (raw.ts_ns <= end_ns)))
+            raw = raw.take(np.flatnonzero((raw.ts_ns >= self._start_ns) & (raw.ts_ns <= end_ns)))
         if self._stop.frames is not None and self._frames + len(raw) > self._stop.frames:
-            raw = _select(raw, slice(self._stop.frames - self._frames))
+            raw = raw.take(slice(self._stop.frames - self._frames))
         self._frames += len(raw)
-        self.octets_read += int(raw.captured.sum())
         if len(raw):
             self._last_ns = int(raw.ts_ns[-1])
         return raw
 
     def _nothing(self) -> RawFrames:
         return replace(_EMPTY, interfaces=self.interfaces)
-
-
-def _select(raw: RawFrames, rows: slice | npt.NDArray[np.intp]) -> RawFrames:
-    return RawFrames(
-        data=raw.data,
-        offsets=raw.offsets[rows],
-        captured=raw.captured[rows],
-        original=raw.original[rows],
-        ts_ns=raw.ts_ns[rows],
-        direction=raw.direction[rows],
-        tag=raw.tag[rows],
-        gso_size=raw.gso_size[rows],
-        interface=raw.interface[rows],
-        interfaces=raw.interfaces,
-    )
 
 
 _EMPTY: Final = Columns(has_directions=False, has_interfaces=False, has_tags=False, has_gso=False).batch(

@@ -56,11 +56,11 @@ class Classifier:
             raise UsageError("no MAC is known for the guest", identity.label, "name the guest's MAC with --mac")
         self.identity = identity
         self.direction_source = direction_source
-        self._macs = np.array(sorted(set(identity.macs)), np.uint64)
-        self._from_guest = int(Direction.TO_GUEST if captured_on_guest else Direction.FROM_GUEST)
-        self._to_guest = int(Direction.FROM_GUEST if captured_on_guest else Direction.TO_GUEST)
+        self.macs = np.array(sorted(set(identity.macs)), np.uint64)
+        self.from_guest = int(Direction.TO_GUEST if captured_on_guest else Direction.FROM_GUEST)
+        self.to_guest = int(Direction.FROM_GUEST if captured_on_guest else Direction.TO_GUEST)
         if direction_source is DirectionSource.SOURCE_MAC:
-            self._from_guest = self._to_guest = _NEVER
+            self.from_guest = self.to_guest = _NEVER
 
     def classify(self, batch: FrameBatch) -> U8:
         """Give the FrameClass value of each of the n frames: uint8[n]. About 5 ns a frame with one MAC."""
@@ -70,9 +70,9 @@ class Classifier:
             column(batch.src),
             column(batch.flags),
             column(batch.raw.direction),
-            column(self._macs),
-            self._from_guest,
-            self._to_guest,
+            column(self.macs),
+            self.from_guest,
+            self.to_guest,
             column(classes),
         )
         return classes

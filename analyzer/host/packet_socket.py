@@ -28,7 +28,10 @@ from analyzer.model.frames import BATCH_FRAMES, CaptureInterface
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from analyzer.model.frames import I64, U8, U32, RawFrames
+    from analyzer.model.columns import Column
+    from analyzer.model.frames import I64, U8, RawFrames
+
+    _WalkedColumns = tuple[Column, Column, Column, Column, Column, Column, Column]
 
 _SOL_PACKET: Final = 263
 _PACKET_RX_RING: Final = 5
@@ -44,6 +47,10 @@ _ARPHRD_ETHERNET: Final = frozenset({1, 772})
 
 _FRAME_OCTETS: Final = 2048
 """tp_frame_size: checked by the kernel but without meaning in V3, where frames are packed."""
+
+_NO_WORDS: Final = memoryview(b"").cast("I")
+_FASTEST_OCTETS_S: Final = 4e8
+"""What a flood puts into a ring in a second: 2 M frames with 128 octets of each, and their headers."""
 
 _STATUS_USER: Final = 1
 _BLOCK_STATUS: Final = 8
@@ -158,14 +165,16 @@ class PacketRing:
         octets = geometry.block_octets * geometry.blocks
         self._map = mmap.mmap(sock.fileno(), octets, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
         self._octets: U8 = np.frombuffer(self._map, np.uint8)
-        self._words: U32 = self._octets.view(np.uint32)
+        self._words = memoryview(self._map).cast("I")
         self._data: U8 = self._octets[:]
         self._data.flags.writeable = False
         self._vnet = _vnet_octets(sock) > 0
         self._columns = Columns(has_directions=True, has_interfaces=False, has_tags=True, has_gso=True)
         self._state: I64 = np.zeros(ring_walk.STATE_LENGTH, np.int64)
+        self._walked = column(self._data), _walked(self._columns)
         self._block = 0
         self._is_held = False
+        self._done = 0
         self._left = 0
         self._at = 0
         self._lost = 0
@@ -176,6 +185,11 @@ class PacketRing:
         """How long the kernel keeps a block that is not full, in seconds; up to twice that."""
         return self._geometry.retire_ms / 1000
 
+    @property
+    def quarter_s(self) -> float:
+        """How long a quarter of the ring lasts at the least, in seconds."""
+        return self._geometry.block_octets * self._geometry.blocks / 4 / _FASTEST_OCTETS_S
+
     def fileno(self) -> int:
         """Give the descriptor to poll: readable when a block is ready, in error when the tap is gone or down."""
         return self._socket.fileno()
@@ -183,20 +197,33 @@ class PacketRing:
     def ready_batches(self) -> Iterator[RawFrames]:
         """Yield what is ready in batches of up to BATCH_FRAMES, and end where nothing is; never waits.
 
-        A batch lies in the ring: it holds until the next is asked for, when its block goes back to the kernel.
+        A batch lies in the ring, in one block or several: it holds until the next is asked for or until ``give_back``,
+        when those of its blocks that are done with go back to the kernel.
         """
-        while self._hold():
-            n = self._walk()
-            self._left = self._left - n if n else 0
-            if n:
-                self.frames_seen += n
-                yield self._columns.batch(self._data, n, self._interfaces)
-        return
+        while n := self._gather():
+            self.frames_seen += n
+            yield self._columns.batch(self._data, n, self._interfaces)
 
     def discard(self) -> None:
         """Give back to the kernel all that is ready, unseen: what follows finds the ring empty."""
         while self._hold():
             self._left = 0
+            self.give_back()
+
+    def give_back(self) -> None:
+        """Give the blocks back to the kernel whose frames have all been handed out."""
+        geometry = self._geometry
+        self._move_on()
+        for behind in range(self._done, 0, -1):
+            block = (self._block - behind) % geometry.blocks
+            self._words[(block * geometry.block_octets + _BLOCK_STATUS) // 4] = 0
+        self._done = 0
+
+    def is_filling(self) -> bool:
+        """Say whether at least a quarter of the ring waits to be read: whoever gathers more may lose it."""
+        geometry = self._geometry
+        block = (self._block + geometry.blocks // 4) % geometry.blocks
+        return bool(len(self._words)) and self._is_ready(block * geometry.block_octets)
 
     def lost(self) -> int:
         """Give the frames that the kernel dropped since the socket was bound, for want of room in the ring."""
@@ -215,50 +242,82 @@ class PacketRing:
     def close(self) -> None:
         """Unmap the ring (for good when the last batch is gone) and close the socket."""
         self._is_held = False
-        self._left = 0
+        self._left = self._done = 0
         self._octets = self._data = np.empty(0, np.uint8)
-        self._words = np.empty(0, np.uint32)
+        self._walked = column(self._data), self._walked[1]
+        self._words.release()
+        self._words = _NO_WORDS
         with contextlib.suppress(BufferError):
             self._map.close()
         self._socket.close()
 
+    @property
+    def _half(self) -> int:
+        """How many blocks may be held at a time: the kernel is to have the others to fill."""
+        return max(1, self._geometry.blocks // 2)
+
+    def _gather(self) -> int:
+        """Index the frames of a batch, and give how many; what was done with goes back first."""
+        self.give_back()
+        n = 0
+        while n < BATCH_FRAMES and (n == 0 or self._done < self._half) and self._hold():
+            came = self._walk(n)
+            self._left = self._left - came if came else 0
+            n += came
+        return n
+
     def _hold(self) -> bool:
-        """Have a block with frames left, giving back the one that is done with; False where none is ready."""
+        """Have a block with frames left, done with the one before; False where none is ready."""
         while self._left == 0 and len(self._words):
+            self._move_on()
             base = self._block * self._geometry.block_octets
-            if self._is_held:
-                self._words[(base + _BLOCK_STATUS) // 4] = 0
-                self._is_held = False
-                self._block = (self._block + 1) % self._geometry.blocks
-                base = self._block * self._geometry.block_octets
-            if not self._words[(base + _BLOCK_STATUS) // 4] & _STATUS_USER:
+            if self._done == self._geometry.blocks or not self._is_ready(base):
                 return False
             self._is_held = True
             self._left = int(self._words[(base + _BLOCK_FRAMES) // 4])
             self._at = base + int(self._words[(base + _BLOCK_FIRST) // 4])
         return self._left > 0
 
-    def _walk(self) -> int:
-        columns = self._columns
+    def _move_on(self) -> None:
+        """Be done with the block that has no frames left."""
+        if self._is_held and self._left == 0:
+            self._is_held = False
+            self._block = (self._block + 1) % self._geometry.blocks
+            self._done += 1
+
+    def _is_ready(self, base: int) -> bool:
+        """Say whether the kernel has handed over the block at ``base``."""
+        return bool(self._words[(base + _BLOCK_STATUS) // 4] & _STATUS_USER)
+
+    def _walk(self, row: int) -> int:
+        data, columns = self._walked
         n = ring_walk.walk(
-            column(self._data),
+            data,
             self._at,
             (self._block + 1) * self._geometry.block_octets,
             self._left,
             sys.byteorder == "big",
             self._vnet,
-            column(columns.offsets),
-            column(columns.captured),
-            column(columns.original),
-            column(columns.ts_ns),
-            column(columns.direction),
-            column(columns.tag),
-            column(columns.gso_size),
+            *columns,
+            row,
             BATCH_FRAMES,
             column(self._state),
         )
         self._at = int(self._state[ring_walk.POSITION])
         return n
+
+
+def _walked(columns: Columns) -> _WalkedColumns:
+    """Give the columns that are filled, as the walk takes them."""
+    return (
+        column(columns.offsets),
+        column(columns.captured),
+        column(columns.original),
+        column(columns.ts_ns),
+        column(columns.direction),
+        column(columns.tag),
+        column(columns.gso_size),
+    )
 
 
 def _vnet_octets(sock: socket.socket) -> int:

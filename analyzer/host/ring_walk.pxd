@@ -7,14 +7,20 @@ ctypedef unsigned short u16
 ctypedef unsigned int u32
 ctypedef long long i64
 
-cdef i64 _HEADER, _PACKET_TYPE, _VNET_OCTETS
+cdef extern from *:
+    void __builtin_prefetch(const void *at) nogil
+
+cdef inline void fetch(const u8[::1] data, i64 at) noexcept nogil:
+    __builtin_prefetch(&data[at])  # of an address that is nowhere it does nothing
+
+cdef i64 _AHEAD, _LINE, _HEADER, _PACKET_TYPE, _VNET_OCTETS
 cdef u32 _OUTGOING, _FROM_GUEST, _TO_GUEST, _VLAN_VALID, _VLAN_TPID_VALID, _TPID
 
 @cython.locals(n=i64, behind=u32, kept=u32, status=u32, first=i64, tpid=u32)
 cpdef Py_ssize_t walk(
     const u8[::1] data, i64 at, i64 stop, i64 left, bint big_endian, bint vnet,
     i64[::1] offsets, u32[::1] captured, u32[::1] original, i64[::1] ts_ns, u8[::1] direction, u32[::1] tag,
-    u16[::1] gso_size, Py_ssize_t capacity, i64[::1] state,
+    u16[::1] gso_size, Py_ssize_t row, Py_ssize_t capacity, i64[::1] state,
 ) noexcept
 
 @cython.locals(a=u32, b=u32, c=u32, d=u32, value=u32)

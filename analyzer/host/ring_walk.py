@@ -11,13 +11,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import cython
+
 if TYPE_CHECKING:
     from analyzer.model.columns import Column
+
+if not cython.compiled:  # compiled, ring_walk.pxd has it
+
+    def fetch(data: Column, at: int) -> None:
+        """Have the octet at ``at`` brought near, which may lie anywhere: nothing is read."""
+
 
 POSITION: Final = 0
 """In ``state``: where the next frame's header lies."""
 STATE_LENGTH: Final = 1
 
+_AHEAD = 16  # frames: the other core wrote them, and the walk goes from one to the next
+_LINE = 64  # octets
 _HEADER = 68  # struct tpacket3_hdr and sockaddr_ll
 _PACKET_TYPE = 58  # of sockaddr_ll, which begins at 48
 _OUTGOING = 4  # PACKET_OUTGOING: from the host into the tap, hence to the guest
@@ -43,19 +53,22 @@ def walk(  # noqa: PLR0917 - the columns of a batch, passed to compiled code by 
     direction: Column,
     tag: Column,
     gso_size: Column,
+    row: int,
     capacity: int,
     state: Column,
 ) -> int:
-    """Index up to ``capacity`` of the ``left`` frames at ``at`` of a block that ends at ``stop``; give how many.
+    """Index the ``left`` frames at ``at`` of a block that ends at ``stop``, from ``row`` on, below ``capacity``.
 
-    ``vnet`` says that a virtio_net_hdr stands ahead of each frame. ``state[POSITION]`` is set to where to go on. About
-    8 ns a frame.
+    Gives how many. ``vnet`` says that a virtio_net_hdr stands ahead of each frame. ``state[POSITION]`` is set to where
+    to go on. About 8 ns a frame.
     """
-    n = 0
-    while n < capacity and n < left:
+    n = row
+    while n < capacity and n - row < left:
         if at < 0 or stop - at < _HEADER:
             break
         behind = octets32(data, at, big_endian)
+        fetch(data, at + wide(behind) * _AHEAD)
+        fetch(data, at + wide(behind) * _AHEAD + _LINE)
         kept = octets32(data, at + 12, big_endian)
         status = octets32(data, at + 20, big_endian)
         first = at + octets16(data, at + 24, big_endian)
@@ -78,7 +91,7 @@ def walk(  # noqa: PLR0917 - the columns of a batch, passed to compiled code by 
             break
         at += behind
     state[0] = at
-    return n
+    return n - row
 
 
 def octets32(data: Column, at: int, big_endian: bool) -> int:  # noqa: FBT001 - see walk

@@ -87,6 +87,21 @@ class RawFrames:
         """Frames in the batch."""
         return len(self.offsets)
 
+    def take(self, rows: slice | npt.NDArray[np.intp] | I64) -> RawFrames:
+        """Give some of the frames, in the order of ``rows``, in the same memory."""
+        return RawFrames(
+            data=self.data,
+            offsets=self.offsets[rows],
+            captured=self.captured[rows],
+            original=self.original[rows],
+            ts_ns=self.ts_ns[rows],
+            direction=self.direction[rows],
+            tag=self.tag[rows],
+            gso_size=self.gso_size[rows],
+            interface=self.interface[rows],
+            interfaces=self.interfaces,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class FrameBatch:

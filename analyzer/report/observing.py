@@ -84,7 +84,8 @@ class Observer:
         self._macs: U64 = np.array(identity.macs, np.uint64)
         self._ipv6: U64 = np.array([half for one in sorted(ipv6) for half in divmod(one, 2**64)], np.uint64)
         self._counts: I64 = np.zeros((len(Look), 2), np.int64)
-        self._vlans: I64 = np.zeros(2 * 4096, np.int64)
+        self.vlans: I64 = np.zeros(2 * 4096, np.int64)
+        """Frames and octets of what the guest sends, by VLAN."""
         self._deep: I64 = np.zeros(BATCH_FRAMES, np.int64)
         self._early: I64 = np.zeros(BATCH_FRAMES, np.int64)
         self._state: I64 = np.zeros(STATE_LENGTH, np.int64)
@@ -98,10 +99,20 @@ class Observer:
         self._more_addresses = False
         self._own = self._columns()
 
+    @property
+    def limits(self) -> I64:
+        """Frames of a class whose time is not behind this one are looked at, for the samples."""
+        return self._samples.limits
+
+    @property
+    def judges_addresses(self) -> bool:
+        """Say whether own unicast is told apart by the address that it goes to."""
+        return bool(len(self._ipv4) or len(self._ipv6))
+
     def _columns(self) -> tuple[Column, ...]:
         """Give the columns of choose_rows that stay the same from batch to batch."""
         counts = self._counts.reshape(-1)
-        limits, own = self._samples.limits, (self._vlans, counts, self._deep, self._early, self._state)
+        limits, own = self._samples.limits, (self.vlans, counts, self._deep, self._early, self._state)
         return tuple(column(array) for array in (self._ipv4, self._ipv6, limits, *own))
 
     def add(self, batch: FrameBatch, classes: U8, order: I64) -> None:
@@ -251,7 +262,7 @@ class Observer:
     def finish(self) -> Observed:
         """Give what was seen."""
         self._look_at_rest()
-        pairs = self._vlans.reshape(-1, 2)
+        pairs = self.vlans.reshape(-1, 2)
         vlans = np.flatnonzero(pairs[:, 0])
         return Observed(
             memberships=self._memberships,
@@ -272,6 +283,10 @@ class Observer:
             for look, named in _COUNTED.items()
         ]
         return tuple(sorted(row for row in rows if row.frames))
+
+    def sample_heads(self) -> list[bytes]:
+        """Give what of the samples is to be described."""
+        return self._samples.heads()
 
     def samples(self, describe: Describe) -> tuple[Sample, ...]:
         """Give the sample frames, described."""

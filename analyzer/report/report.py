@@ -21,6 +21,7 @@ from analyzer.report.findings import Cause, Sample, Subclass, merge_causes, merg
 from analyzer.report.identities import merge_identities
 from analyzer.report.observed import Observed
 from analyzer.report.observing import Observer
+from analyzer.report.plain_frames import PlainFrames, counts_of, of_class
 from analyzer.report.split import unrelated
 from analyzer.report.talkers import Hitters, HitterTable
 from analyzer.report.timeline import COUNTS, Timeline, TimelineCounts
@@ -28,7 +29,8 @@ from analyzer.report.timeline import COUNTS, Timeline, TimelineCounts
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from analyzer.model.frames import I64, U8, FrameBatch
+    from analyzer.classify.classifier import Classifier
+    from analyzer.model.frames import I64, U8, FrameBatch, RawFrames
     from analyzer.model.identity import GuestIdentity
     from analyzer.model.window import CaptureWindow
     from analyzer.report.sampling import Describe
@@ -218,10 +220,12 @@ class ReportBuilder:
         self._groups = HitterTable(FrameClass.MULTICAST, "dst")
         self._senders = HitterTable(FrameClass.FROM_GUEST, "src")
         self._observer = Observer(identity)
+        self._plain: PlainFrames | None = None
 
     @property
     def counts(self) -> I64:
         """The counts so far as int64[6, 2]: FrameClass x (frames, octets); a copy."""
+        self._settle()
         return self._totals.reshape(CLASS_COUNT, 2).copy()
 
     def add(self, batch: FrameBatch, classes: U8) -> None:
@@ -244,6 +248,35 @@ class ReportBuilder:
             table.add_rows(batch, rows[starts[kind] : starts[kind + 1]])
         self._observer.add(batch, classes, rows)
 
+    def add_plain(self, raw: RawFrames, classifier: Classifier) -> I64:
+        """Count those frames of a live tap that are plain, by their flows, and give the rows of the others."""
+        observer = self._observer
+        if self._plain is None:
+            self._plain = PlainFrames(classifier, observer.limits, judges_addresses=observer.judges_addresses)
+        for number, flows in self._plain.gather(raw, self._timeline.bin_ns):
+            self._count_flows(number, flows)
+        return self._plain.rest
+
+    def _count_flows(self, number: int, flows: I64) -> None:
+        """Count flows of a time bin."""
+        counts = counts_of(flows, self._ethertypes, self._vlans, self._observer.vlans)
+        self._totals += counts
+        self._timeline.add_rows(np.array([number]), counts.reshape(1, -1))
+        self._segments += int(counts[::2].sum())
+        src, dst, _, *sums, _ = of_class(flows, FrameClass.FOREIGN_UNICAST).T
+        self._talkers.add_sums(src, dst, *sums)
+        src, dst, _, *sums, _ = of_class(flows, FrameClass.FROM_GUEST).T
+        self._senders.add_sums(src, np.zeros_like(dst), *sums)
+
+    def sample_heads(self) -> list[bytes]:
+        """Give the first octets of the frames that ``finish`` has described, for whoever describes those of many."""
+        return self._observer.sample_heads()
+
+    def _settle(self) -> None:
+        """Count what is gathered."""
+        for number, flows in self._plain.take() if self._plain is not None else ():
+            self._count_flows(number, flows)
+
     def finish(
         self,
         windows: tuple[CaptureWindow, ...],
@@ -252,6 +285,7 @@ class ReportBuilder:
         describe: Describe = describe_frames,
     ) -> Report:
         """Give the report of what was added, taken in ``windows``; ``describe`` describes its samples."""
+        self._settle()
         return Report(
             identity=self._identity,
             direction_source=self._direction_source,

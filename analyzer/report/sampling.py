@@ -58,10 +58,14 @@ class SampleKeeper:
         if len(kept) == SAMPLES_KEPT:
             self.limits[kind] = max(kept)[0]
 
+    def heads(self) -> list[bytes]:
+        """Give the first octets of the samples that are to be described, in the order of ``finish``."""
+        return [told for kept in self._kept for told in kept.values() if isinstance(told, bytes)]
+
     def finish(self, describe: Describe = describe_frames) -> tuple[Sample, ...]:
         """Give the samples with their descriptions, as ``describe`` gives them for the first octets of frames."""
         kept = [(key, kind, told) for kind in FrameClass for key, told in self._kept[kind].items()]
-        texts = iter(describe([told for _, _, told in kept if isinstance(told, bytes)]))
+        texts = iter(describe(self.heads()))
         return merge_samples(
             Sample(ts_ns, kind, src, dst, octets, told if isinstance(told, str) else next(texts))
             for (ts_ns, src, dst, octets), kind, told in kept

@@ -44,5 +44,12 @@ cpdef Py_ssize_t absorb(
     long long[::1] table, Py_ssize_t limit, long long[::1] used,
 ) noexcept
 
+@cython.locals(k=Py_ssize_t, slot=Py_ssize_t, base=Py_ssize_t, mask=Py_ssize_t)
+cpdef Py_ssize_t absorb_sums(
+    const long long[::1] first, const long long[::1] second, const long long[::1] frames, const long long[::1] octets,
+    const long long[::1] first_ns, const long long[::1] last_ns, Py_ssize_t start, u64 seed, long long error,
+    long long[::1] table, Py_ssize_t limit, long long[::1] used,
+) noexcept
+
 @cython.locals(at=Py_ssize_t, slot=Py_ssize_t, mask=Py_ssize_t, k=Py_ssize_t)
 cpdef void lay(const long long[::1] entries, u64 seed, long long[::1] table) noexcept

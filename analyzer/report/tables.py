@@ -207,6 +207,48 @@ def absorb(  # noqa: PLR0917 - one parameter a column
     return k
 
 
+def absorb_sums(  # noqa: PLR0917 - one parameter a column
+    first: Column,
+    second: Column,
+    frames: Column,
+    octets: Column,
+    first_ns: Column,
+    last_ns: Column,
+    start: int,
+    seed: int,
+    error: int,
+    table: Column,
+    limit: int,
+    used: Column,
+) -> int:
+    """Count what was summed up by address pair (``second`` 0 where one is counted alone), as ``absorb`` does frames."""
+    mask = table.shape[0] // _SLOT - 1
+    k = start
+    with cython.nogil:
+        while k < first.shape[0]:
+            slot = slot_of(first[k], second[k], seed) & mask
+            base = slot * _SLOT
+            while table[base + _FRAMES] and (table[base] != first[k] or table[base + _SECOND] != second[k]):
+                slot = (slot + 1) & mask
+                base = slot * _SLOT
+            if table[base + _FRAMES] == 0:
+                if used[0] == limit:
+                    break
+                used[0] += 1
+                table[base] = first[k]
+                table[base + _SECOND] = second[k]
+                table[base + _OCTETS] = 0
+                table[base + _FIRST_NS] = first_ns[k]
+                table[base + _LAST_NS] = last_ns[k]
+                table[base + _ERROR] = error
+            table[base + _FRAMES] += frames[k]
+            table[base + _OCTETS] += octets[k]
+            table[base + _FIRST_NS] = min(table[base + _FIRST_NS], first_ns[k])
+            table[base + _LAST_NS] = max(table[base + _LAST_NS], last_ns[k])
+            k += 1
+    return k
+
+
 def lay(entries: Column, seed: int, table: Column) -> None:
     """Put ``entries`` (slots one behind the other, all filled and distinct) into an empty ``table`` with room left."""
     mask = table.shape[0] // _SLOT - 1

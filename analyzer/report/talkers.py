@@ -141,6 +141,30 @@ class HitterTable:
             column(self._used),
         )
 
+    def add_sums(self, first: I64, second: I64, frames: I64, octets: I64, first_ns: I64, last_ns: I64) -> None:
+        """Count what was summed up by address (pair), one row each; ``second`` is 0 where one is counted alone."""
+        one, two, three, four, five, six = (
+            column(np.ascontiguousarray(values)) for values in (first, second, frames, octets, first_ns, last_ns)
+        )
+        at = 0
+        while at < len(first):
+            if self._used[0] == _LIMIT:
+                self._make_room()
+            at = tables.absorb_sums(
+                one,
+                two,
+                three,
+                four,
+                five,
+                six,
+                at,
+                self._seed,
+                self._error,
+                column(self._table),
+                _LIMIT,
+                column(self._used),
+            )
+
     def finish(self) -> Hitters:
         """Give the largest entries counted so far."""
         slots = self._filled()

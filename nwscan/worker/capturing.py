@@ -13,10 +13,11 @@ from analyzer.capture.window_clock import WindowClock
 from analyzer.errors import HostError
 from analyzer.host.packet_socket import PacketRing, RingGeometry
 from analyzer.model.classes import DirectionSource
-from analyzer.model.frames import CaptureInterface
+from analyzer.model.frames import BATCH_FRAMES, CaptureInterface
 from analyzer.pipeline import Measurement
 from analyzer.report.report import FramesFile
 from analyzer.report.store import encode
+from nwscan.worker.describing import describer
 from nwscan.worker.messages import Ended, File, Measured, NeedFile, NewCard, NewTap, Progress, Started, Stop
 from nwscan.worker.writing import FrameFiles
 
@@ -25,17 +26,21 @@ if TYPE_CHECKING:
 
     from analyzer.model.frames import RawFrames
     from analyzer.model.window import CaptureWindow
+    from analyzer.report.sampling import Describe
     from nwscan.worker.child import Link
     from nwscan.worker.messages import Capture, CardCapture
 
 KEPT_SNAPLEN: Final = 128
 """Octets of each frame that are kept beside a report: all headers that a filter can look at."""
 
-_TICK_S: Final = 0.05
+_TICK_S: Final = 0.1
 """How long the loop sleeps at the most while nothing arrives: bounds how late a stop rule acts."""
 
-_TURN_BATCHES: Final = 64
+_TURN_BATCHES: Final = 8
 """Batches of one tap before the next one has its turn: a flood on one must not starve the others' rings."""
+
+_GATHER_S: Final = 0.05
+"""How long frames gather after a turn, unless a ring is filling: a batch costs the same for a few as for thousands."""
 
 _MAKE_ROOM: Final = "make room, or write elsewhere"
 _MAKE_ROOM_TO_KEEP: Final = "make room, name another folder with --state, or keep no frames with --no-keep"
@@ -96,7 +101,12 @@ class _Card:
                 ask=None if wanted.rotation is None else self._next_file,
             )
         self._files = tuple(files for files in (self._kept, self._written) if files is not None)
-        self.measurement = Measurement(wanted.identity, DirectionSource.PACKET_TYPE, consumers=self._files)
+        self.measurement = Measurement(
+            wanted.identity,
+            DirectionSource.PACKET_TYPE,
+            consumers=self._files,
+            counts_flows=lambda: not any(files.wants_frames for files in self._files),
+        )
 
     def add_tap(self, tap: str, descriptor: int) -> _Tap | None:
         """Go on, on a tap whose socket is handed over; gives None where the card's window has ended already."""
@@ -122,6 +132,9 @@ class _Card:
             if len(raw) == 0:
                 return True
             self.measurement.add(raw)
+            if len(raw) < BATCH_FRAMES // 2:  # what comes now gathers for the next turn
+                break
+        tap.source.let_go()
         return True
 
     def tick(self) -> bool:
@@ -143,8 +156,8 @@ class _Card:
         windows = (*self._windows, *(tap.source.window() for tap in self.taps))
         return sum(window.frames_lost or 0 for window in windows)
 
-    def finish(self) -> bytes:
-        """Close the files and give the report as a document."""
+    def finish(self, describe: Describe) -> bytes:
+        """Close the files and give the report as a document, its samples described by ``describe``."""
         windows = sorted(self._windows, key=lambda window: window.start_ns or 0)
         for files in self._files:
             files.finish(windows[0].start_ns if windows else None, windows[-1].end_ns if windows else None)
@@ -154,7 +167,7 @@ class _Card:
             kept = FramesFile(self.wanted.keep_path, self._kept.pcapng.sha256, covers)
         told = (self._clock.note(), *(files.note for files in self._files))
         notes = (*self.wanted.notes, *(note for note in told if note is not None))
-        return encode(self.measurement.finish(tuple(windows), frames_file=kept, notes=notes))
+        return encode(self.measurement.finish(tuple(windows), frames_file=kept, notes=notes, describe=describe))
 
     def _left_s(self) -> float | None:
         return None if self._deadline_s is None else max(0.0, self._deadline_s - time.monotonic())
@@ -191,9 +204,11 @@ class _Capturing:
     def run(self) -> Measured:
         """Capture until every card's window has ended."""
         self._link.tell(Started())
-        running, look_s = self._cards, 0.0
+        running, look_s, gathered_s = self._cards, 0.0, 0.0
         while running or self._may_come():
             ready = {descriptor for descriptor, _ in self._poller.poll(_TICK_S * 1000)}
+            self._gather(ready, gathered_s)
+            gathered_s = time.monotonic() + _GATHER_S
             if time.monotonic() >= look_s:  # stop rules, and taps that are gone or have nothing
                 look_s = time.monotonic() + _TICK_S
                 ready |= set(self._by_descriptor)
@@ -205,7 +220,15 @@ class _Capturing:
             self._hear()
             running = [card for card in self._cards if card.tick()]
         self._link.tell(Ended())
-        return Measured(tuple(card.finish() for card in self._cards))
+        heads = [head for card in self._cards for head in card.measurement.sample_heads()]
+        texts = dict(zip(heads, describer(self._link)(heads), strict=True))  # asked for all cards at once
+        return Measured(tuple(card.finish(lambda some: [texts[head] for head in some]) for card in self._cards))
+
+    def _gather(self, ready: set[int], until_s: float) -> None:
+        """Let frames gather for so long, as far as there is room for them."""
+        sources = [self._by_descriptor[descriptor][1].source for descriptor in ready & self._by_descriptor.keys()]
+        while sources and (left_s := until_s - time.monotonic()) > 0 and not any(one.is_filling() for one in sources):
+            time.sleep(min(left_s, *(source.quarter_s for source in sources)))
 
     def _may_come(self) -> bool:
         """Say whether a card that is not here yet may still be measured."""

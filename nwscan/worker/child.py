@@ -114,7 +114,7 @@ def _prepare(request: Request, descriptors: list[int], link: Link, helper: Helpe
     import numpy.ma  # noqa: F401 - np.unique imports it late
 
     load_names()
-    if not isinstance(request, Analyze):
+    if not isinstance(request, Analyze | Capture):
         load_scapy()
     hashlib.sha256(b"").hexdigest()  # OpenSSL reads its configuration at the first digest
     match request:

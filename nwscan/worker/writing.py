@@ -72,6 +72,11 @@ class FrameFiles:
         """How many frames are in the files, those that are gone again among them."""
         return self._frames_before + (self.pcapng.frames_written if self.is_headed else 0)
 
+    @property
+    def wants_frames(self) -> bool:
+        """Say whether a frame that comes now is written."""
+        return not self._is_over and not (self.is_headed and self.pcapng.full)
+
     def _open(self, descriptor: int, start_ns: int) -> None:
         self._file = cast("BinaryIO", os.fdopen(descriptor, "wb", buffering=0))
         self._start_ns = start_ns

@@ -181,7 +181,7 @@ RING_FRAMES = st.lists(
 @given(RING_FRAMES, st.data())
 def test_ring_compiled_equals_interpreted(frames: list[tuple[bytes, int, int, int, int]], data: st.DataObject) -> None:
     octets = data.draw(mutated(ring_block(frames))) if frames else b""
-    left = data.draw(st.integers(0, 8))
+    left, row = data.draw(st.integers(0, 8)), data.draw(st.integers(0, 5))
     answers = []
     for module in (ring_walk, load_interpreted("analyzer.host.ring_walk")):
         columns = Columns(has_directions=True, has_interfaces=False, has_tags=True, has_gso=True)
@@ -204,9 +204,12 @@ def test_ring_compiled_equals_interpreted(frames: list[tuple[bytes, int, int, in
             False,
             True,
             *map(column, arrays),
+            row,
             5,
             column(state),
         )
+        assert not any(array[:row].any() for array in arrays)
+        n += row
         answers.append((n, state.tolist(), [array[:n].tolist() for array in arrays]))
         ends = columns.offsets[:n] + columns.captured[:n]
         assert np.all((columns.offsets[:n] >= 0) & (ends <= len(octets)))
@@ -220,7 +223,7 @@ def walked(module: ModuleType, block: bytes, *, big_endian: bool) -> tuple[int, 
     arrays = [getattr(columns, name) for name in names]
     state = np.zeros(ring_walk.STATE_LENGTH, np.int64)
     memory = column(np.frombuffer(block, np.uint8))
-    n = module.walk(memory, 0, len(block), 99, big_endian, True, *map(column, arrays), 50, column(state))
+    n = module.walk(memory, 0, len(block), 99, big_endian, True, *map(column, arrays), 0, 50, column(state))
     return n, [array[:n].tolist() for array in arrays]
 
 
