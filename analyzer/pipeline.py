@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from analyzer.capture.source import FrameSource
     from analyzer.model.classes import DirectionSource
-    from analyzer.model.frames import U8, FrameBatch, RawFrames
+    from analyzer.model.frames import I64, U8, FrameBatch, RawFrames
     from analyzer.model.identity import GuestIdentity
     from analyzer.model.window import CaptureWindow
     from analyzer.report.report import FramesFile, Report
@@ -87,6 +87,11 @@ class Measurement:
         for consumer in self._consumers:
             consumer.add(batch, classes)
         self.frames += len(batch)
+
+    def count_unseen(self, ts_ns: int, own: I64) -> None:
+        """Count what the kernel counted of the guest's own, as OwnCounts has it, at a time."""
+        self._builder.add_unseen(ts_ns, own)
+        self.frames += int(own[:, 0].sum())
 
     def class_frames(self) -> tuple[int, ...]:
         """Give the frames counted so far per class, in the order of FrameClass."""

@@ -1,4 +1,4 @@
-"""Build the object of the eBPF classifier beside its source: `python -m tools.tap_counter`, or `make counter`.
+"""Build the objects of the eBPF programs beside their sources: `python -m tools.tap_counter`, or `make counter`.
 
 Debian's clang and llvm do it. The debugging information is taken out but for the types (BTF), which the loader needs;
 no path of the machine that builds it stays in the object.
@@ -12,17 +12,19 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "analyzer" / "host" / "tap_counter.bpf.c"
+OWN_SOURCE = SOURCE.with_name("own_counter.bpf.c")
 WARNINGS = ("-Wall", "-Wextra", "-Werror")
 
 
-def build(target: Path) -> None:
-    """Write the object to ``target``. CalledProcessError where clang refuses, FileNotFoundError without it."""
+def build(target: Path, source: Path = SOURCE) -> None:
+    """Write the object of a source. CalledProcessError where clang refuses, FileNotFoundError without it."""
     headers = f"-I/usr/include/{platform.machine()}-linux-gnu"
-    paths = ("-fdebug-compilation-dir=.", f"-ffile-prefix-map={SOURCE.parent}=.")
+    paths = ("-fdebug-compilation-dir=.", f"-ffile-prefix-map={source.parent}=.")
     how = ("-target", "bpfel", "-mcpu=v1", "-O2", "-g", *WARNINGS, *paths, headers)
-    subprocess.run(["clang", *how, "-c", str(SOURCE), "-o", str(target)], check=True)
+    subprocess.run(["clang", *how, "-c", str(source), "-o", str(target)], check=True)
     subprocess.run(["llvm-strip", "-g", str(target)], check=True)
 
 
 if __name__ == "__main__":
-    build(SOURCE.with_suffix(".o"))
+    for each in (SOURCE, OWN_SOURCE):
+        build(each.with_suffix(".o"), each)

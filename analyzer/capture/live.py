@@ -22,14 +22,16 @@ from analyzer.model.window import CaptureWindow
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from analyzer.host.own_counter import OwnCounts
     from analyzer.host.packet_socket import PacketRing
-    from analyzer.model.frames import RawFrames
+    from analyzer.model.frames import I64, RawFrames
     from analyzer.model.identity import GuestIdentity
 
 IDLE_S: Final = 0.1
 """How long a tap may be silent before an empty batch says that the source is alive."""
 
 _DRAIN_MARGIN_S: Final = 0.02
+_NONE_OWN: Final[I64] = np.zeros((2, 3), np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,9 @@ class LiveSource:
     At the end it waits for the ring to hand over its last block, so that every frame of the window is there. A tap that
     goes away ends the window in good order, with the reason in ``stopped_early``. With ``idle_s`` 0 it never waits, for
     whoever serves several taps, which share a ``clock``.
+
+    With ``own``, what is the guest's own is counted in the kernel and is in no batch: ``take_own`` gives it. The window
+    then ends when it is read, up to a look later than it was to.
     """
 
     identity: GuestIdentity | None = None
@@ -61,6 +66,7 @@ class LiveSource:
         *,
         idle_s: float = IDLE_S,
         clock: WindowClock | None = None,
+        own: OwnCounts | None = None,
     ) -> None:
         self.name = tap
         self.interfaces = (CaptureInterface(name=tap, snaplen=snaplen),)
@@ -74,7 +80,11 @@ class LiveSource:
         self._started_s = time.monotonic()
         self._clock = clock or WindowClock()
         self._start_ns = self._clock.now_ns()
-        self._end_ns = None if stop.duration_s is None else self._start_ns + int(stop.duration_s * 1e9)
+        self._own = own
+        self._own_start = self._own_told = _NONE_OWN if own is None else own.read()
+        self._own_end: I64 | None = None
+        is_timed = stop.duration_s is not None and own is None
+        self._end_ns = self._start_ns + int((stop.duration_s or 0) * 1e9) if is_timed else None
         self._ended_s: float | None = None
         self._stop_requested = False
         self._frames = 0
@@ -110,7 +120,7 @@ class LiveSource:
             source=self.name,
             start_ns=self._start_ns,
             end_ns=self._end_ns if is_over else self._clock.now_ns(),
-            frames_seen=self._frames,
+            frames_seen=self._frames + int((self._own_now() - self._own_start)[:, 0].sum()),
             frames_lost=self._lost if self._lost is not None else self._ring.lost() - self._lost_before,
             snaplen=self._snaplen,
             stopped_early=self._stopped_early,
@@ -120,7 +130,14 @@ class LiveSource:
         """End the window now: batches() yields what is still to come of it and ends. Safe in a signal handler."""
         if not self._stop_requested and self._ended_s is None:
             self._end_ns = min(self._clock.now_ns(), self._end_ns) if self._end_ns is not None else self._clock.now_ns()
+            self._own_end = self._own_now()
             self._stop_requested = True
+
+    def take_own(self) -> tuple[int, I64]:
+        """Give what was counted in the kernel since the last time, as OwnCounts has it, and until when (ns)."""
+        now = self._own_now()
+        since, self._own_told = now - self._own_told, now
+        return self._end_ns if self._end_ns is not None else self._clock.now_ns(), since
 
     def let_go(self) -> None:
         """Give back the memory of the last batch, which holds no longer."""
@@ -151,7 +168,14 @@ class LiveSource:
         self._end(self._last_ns if is_full else self._end_ns)
         return True
 
+    def _own_now(self) -> I64:
+        """Give what is counted in the kernel: at the end of the window, once it has ended."""
+        if self._own_end is not None or self._own is None:
+            return self._own_start if self._own_end is None else self._own_end
+        return self._own.read()
+
     def _end(self, end_ns: int | None) -> None:
+        self._own_end = self._own_now()
         self._end_ns = end_ns if end_ns is not None else self._clock.now_ns()
         self._ended_s = time.monotonic()
         self._lost = self._ring.lost() - self._lost_before

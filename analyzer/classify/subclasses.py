@@ -61,6 +61,8 @@ class SubclassFacts:
     src: int = 0
     look: Look = Look.NONE
     asked: int | None = None
+    is_unseen: bool = False
+    """Counted in the kernel alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,13 @@ _UNICAST, _MULTICAST, _BROADCAST = FrameClass.UNICAST_TO_GUEST, FrameClass.MULTI
 _FOREIGN, _FROM_GUEST = FrameClass.FOREIGN_UNICAST, FrameClass.FROM_GUEST
 
 SUBCLASS_TABLE: Final = (
+    SubclassRow(
+        _UNICAST,
+        "not_looked_at",
+        "To one of the guest's MACs, counted in the kernel and not looked at (--unrelated).",
+        "how it was captured",
+        lambda frames: frames.is_unseen,
+    ),
     SubclassRow(
         _UNICAST,
         "own_address",
@@ -302,6 +311,13 @@ SUBCLASS_TABLE: Final = (
         "what remains",
         lambda _frames: True,
         is_unrelated=True,
+    ),
+    SubclassRow(
+        _FROM_GUEST,
+        "not_looked_at",
+        "Counted in the kernel and not looked at (--unrelated).",
+        "how it was captured",
+        lambda frames: frames.is_unseen,
     ),
     SubclassRow(
         _FROM_GUEST,

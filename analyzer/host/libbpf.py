@@ -99,26 +99,26 @@ class BpfMap:
     """A map with a value for each CPU. Keys are uint32, values octets; a value's size is a multiple of 8."""
 
     def __init__(self, descriptor: int, value_octets: int) -> None:
-        self._descriptor = descriptor
+        self.descriptor = descriptor
         self._cpus = succeeded(library().libbpf_num_possible_cpus(), "count this machine's CPUs")
         self._value = ctypes.create_string_buffer(value_octets * self._cpus)
 
     def put(self, key: int, value: bytes) -> None:
         """Set the value of a key on all CPUs."""
         number = ctypes.c_uint32(key)
-        result = library().bpf_map_update_elem(self._descriptor, ctypes.byref(number), value * self._cpus, 0)
+        result = library().bpf_map_update_elem(self.descriptor, ctypes.byref(number), value * self._cpus, 0)
         succeeded(result, "put an entry into a map")
 
     def get(self, key: int) -> bytes:
         """Give the values of a key, those of all CPUs one behind the other."""
         number = ctypes.c_uint32(key)
-        succeeded(library().bpf_map_lookup_elem(self._descriptor, ctypes.byref(number), self._value), "read a map")
+        succeeded(library().bpf_map_lookup_elem(self.descriptor, ctypes.byref(number), self._value), "read a map")
         return self._value.raw
 
     def remove(self, key: int) -> None:
         """Remove a key; it may be gone already."""
         number = ctypes.c_uint32(key)
-        result = library().bpf_map_delete_elem(self._descriptor, ctypes.byref(number))
+        result = library().bpf_map_delete_elem(self.descriptor, ctypes.byref(number))
         if result != -errno.ENOENT:
             succeeded(result, "remove an entry of a map")
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from analyzer.model.classes import CLASS_COUNT, FrameClass
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable
+    from collections.abc import Hashable, Iterable, Sequence
 
 SAMPLES_KEPT: Final = 8
 """Samples that a report keeps of each class: the earliest."""
@@ -55,6 +55,20 @@ class Sample:
     dst: int
     octets: int
     text: str
+
+
+UNSEEN: Final = "not_looked_at"
+"""The subclass of frames that were counted in the kernel alone."""
+UNSEEN_CLASSES: Final = FrameClass.UNICAST_TO_GUEST, FrameClass.FROM_GUEST
+
+
+def unseen(counts: Sequence[Sequence[int]]) -> list[Subclass]:
+    """Give the subclasses of what nobody looked at: (frames, octets) of each of ``UNSEEN_CLASSES``."""
+    return [
+        Subclass(kind, UNSEEN, is_unrelated=False, frames=frames, octets=octets)
+        for kind, (frames, octets) in zip(UNSEEN_CLASSES, counts, strict=True)
+        if frames
+    ]
 
 
 def merge_subclasses(found: Iterable[Subclass]) -> tuple[Subclass, ...]:

@@ -17,7 +17,17 @@ from analyzer.model.classes import CLASS_COUNT, TO_GUEST_CLASSES, DirectionSourc
 from analyzer.model.columns import column
 from analyzer.model.frames import BATCH_FRAMES
 from analyzer.report import tables
-from analyzer.report.findings import Cause, Sample, Subclass, merge_causes, merge_samples, merge_subclasses
+from analyzer.report.findings import (
+    UNSEEN,
+    UNSEEN_CLASSES,
+    Cause,
+    Sample,
+    Subclass,
+    merge_causes,
+    merge_samples,
+    merge_subclasses,
+    unseen,
+)
 from analyzer.report.identities import merge_identities
 from analyzer.report.observed import Observed
 from analyzer.report.observing import Observer
@@ -117,6 +127,11 @@ class Report:
     def unrelated(self) -> tuple[int, int]:
         """Frames and octets that are demonstrably for others: foreign unicast, and such multicast and broadcast."""
         return unrelated(self)
+
+    @property
+    def has_unseen(self) -> bool:
+        """Say whether frames of the guest's own were counted in the kernel and not looked at."""
+        return any(one.name == UNSEEN for one in self.subclasses)
 
     @property
     def duration_s(self) -> float:
@@ -221,6 +236,7 @@ class ReportBuilder:
         self._senders = HitterTable(FrameClass.FROM_GUEST, "src")
         self._observer = Observer(identity)
         self._plain: PlainFrames | None = None
+        self._unseen: I64 = np.zeros((len(UNSEEN_CLASSES), 2), np.int64)
 
     @property
     def counts(self) -> I64:
@@ -268,6 +284,15 @@ class ReportBuilder:
         src, dst, _, *sums, _ = of_class(flows, FrameClass.FROM_GUEST).T
         self._senders.add_sums(src, np.zeros_like(dst), *sums)
 
+    def add_unseen(self, ts_ns: int, own: I64) -> None:
+        """Count what nobody looked at: frames, octets and segments to the guest and from it, int64[2, 3], at a time."""
+        counts: I64 = np.zeros((CLASS_COUNT, 2), np.int64)
+        counts[list(UNSEEN_CLASSES)] = own[:, :2]
+        self._unseen += own[:, :2]
+        self._totals += counts.reshape(-1)
+        self._segments += int(own[:, 2].sum())
+        self._timeline.add_rows(np.array([ts_ns // self._timeline.bin_ns]), counts.reshape(1, -1))
+
     def sample_heads(self) -> list[bytes]:
         """Give the first octets of the frames that ``finish`` has described, for whoever describes those of many."""
         return self._observer.sample_heads()
@@ -298,7 +323,7 @@ class ReportBuilder:
             ethertypes=_nonzero(self._ethertypes),
             vlans=_nonzero(self._vlans),
             timeline=self._timeline.finish(),
-            subclasses=self._observer.subclasses(),
+            subclasses=merge_subclasses((*self._observer.subclasses(), *unseen(self._unseen.tolist()))),
             samples=self._observer.samples(describe),
             observed=self._observer.finish(),
             frames_file=frames_file if len(windows) == 1 else None,

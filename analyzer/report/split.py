@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from analyzer.classify.looks import Look
 from analyzer.classify.subclasses import SUBCLASS_TABLE, Family, GuestFacts, SubclassFacts, remainder, subclass_of
 from analyzer.model.classes import FrameClass
-from analyzer.report.findings import Subclass, merge_subclasses
+from analyzer.report.findings import UNSEEN, Subclass, merge_subclasses
 from analyzer.report.observing import trusted_addresses
 from analyzer.report.senders import senders_with_roles
 
@@ -26,7 +26,7 @@ FROM_TABLES: Final = {"arp_for_guest": "arp_request", "arp_for_others": "arp_req
 """Subclasses that are split off what was counted under another name."""
 
 _IPV6: Final = 6
-_OF_FRAMES: Final = {"own_address", "other_address", "arp_announcement", "arp_request", "arp_other", "dhcp"}
+_OF_FRAMES: Final = {"own_address", "other_address", "arp_announcement", "arp_request", "arp_other", "dhcp", UNSEEN}
 _DERIVED: Final = {(row.kind, row.name) for row in SUBCLASS_TABLE if row.name not in _OF_FRAMES}
 
 

@@ -46,6 +46,8 @@ class CaptureOptions:
     """Files one after the other behind ``write``; None for one file (``-`` is standard output)."""
     everything: bool = False
     """Cards that get a tap during the capture are captured, too."""
+    unrelated: bool = False
+    """What is the guest's own is counted in the kernel and not copied."""
 
 
 class Watcher(Protocol):
@@ -93,6 +95,7 @@ def capture(
     if options.write is not None and len(cards) > 1:
         names = ", ".join(str(card.tap) for card in cards)
         raise UsageError("one file holds the frames of one card", f"-w {options.write} for {names}", "name one card")
+    _check_unrelated(options)
     kept.expire(settings.reports, options.keep_days)
     with Taps(options, settings) as taps:
         request, descriptors = taps.open(cards)
@@ -109,6 +112,17 @@ def capture(
         if not isinstance(reply, Measured):
             raise TypeError(reply)
         return tuple(kept.keep(*pair) for pair in zip(taps.folders, reply.reports, strict=False))
+
+
+def _check_unrelated(options: CaptureOptions) -> None:
+    """Refuse what the kernel's filter for what is unrelated excludes."""
+    if options.unrelated and options.bpf:
+        raise UsageError(
+            "--unrelated is a filter itself", f"the BPF expression {options.bpf!r}", "leave out one of them"
+        )
+    if options.unrelated and options.frames is not None:
+        what = "-c counts frames one by one, which --unrelated leaves to the kernel"
+        raise UsageError(what, f"-c {options.frames}", "end by -a duration:SECONDS")
 
 
 def analyze(

@@ -244,14 +244,18 @@ _SHORTER_S: Final = 0.5
 
 
 def _fresh(card: GuestCard, settings: Settings, duration_s: float | None) -> kept.KeptReport | None:
-    """Give the kept window that can stand for a new one: as long, not empty, younger than any change; else None."""
+    """Give the kept window that can stand for a new one: as long, whole, younger than any change; else None."""
     try:
         latest = kept.latest(settings.reports, card.identity)
     except NwscanError:
         return None  # a damaged one is no reason not to measure
     if latest is None or not kept.is_fresh(latest, FRESH_S) or latest.report.identity.tap != card.identity.tap:
         return None
-    if not latest.report.frames_seen or latest.report.duration_s < (duration_s or 0.0) - _SHORTER_S:
+    if (
+        latest.report.has_unseen
+        or not latest.report.frames_seen
+        or latest.report.duration_s < (duration_s or 0.0) - _SHORTER_S
+    ):
         return None
     has_baseline = card.filterref is None or latest.meter is not None
     starts_ns = [window.start_ns or 0 for window in latest.report.windows]

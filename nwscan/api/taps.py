@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    from analyzer.host.own_counter import OwnFilter
     from analyzer.host.packet_socket import RingGeometry
     from analyzer.model.identity import GuestIdentity
     from nwscan.api.measure import CaptureOptions
@@ -61,6 +62,7 @@ class Taps:
         self._options, self._settings = options, settings
         self._stack, self._handed = ExitStack(), ExitStack()
         self._requests: list[CardCapture] = []
+        self._own: list[OwnFilter] = []
         self._ring: RingFiles | None = None
         self._watch: TapWatch | None = None
 
@@ -119,6 +121,8 @@ class Taps:
 
         wanted = self._requests[place]
         with self._open_socket(card, RingGeometry(wanted.block_octets, wanted.blocks, wanted.retire_ms)) as sock:
+            if self._own:
+                self._own[place].attach(sock)
             worker.send(NewTap(place, card.tap or ""), [sock.fileno()])
 
     def _open_socket(self, card: GuestIdentity, geometry: RingGeometry) -> socket.socket:
@@ -133,7 +137,8 @@ class Taps:
 
     def _open_card(self, card: GuestIdentity, geometry: RingGeometry, stack: ExitStack) -> list[int]:
         options = self._options
-        descriptors = [stack.enter_context(self._open_socket(card, geometry)).fileno()]
+        sock = stack.enter_context(self._open_socket(card, geometry))
+        descriptors = [sock.fileno(), *self._leave_out_own(card, sock)]
         self.folders.append(kept.new_window_folder(self._settings.reports, card))
         keep = self.folders[-1] / kept.FRAMES_NAME if options.keep_frames else None
         files = [] if keep is None else [kept.create_private(keep)]
@@ -158,10 +163,28 @@ class Taps:
             write_name=f"-w {options.write}",
             rotation=options.rotation.rules if options.rotation is not None else None,
             filter=options.bpf,
-            notes=_notes(card),
+            notes=(*_notes(card), *((_UNRELATED_NOTE,) if options.unrelated else ())),
+            counts_own=options.unrelated,
         )
         self._requests.append(request)
         return descriptors
+
+    def _leave_out_own(self, card: GuestIdentity, sock: socket.socket) -> list[int]:
+        """Where that is wanted, have the kernel count what is the guest's own and not copy it; gives the counts."""
+        from analyzer.host.own_counter import OwnFilter
+
+        if not self._options.unrelated:
+            return []
+        where = f"tap {card.tap}"
+        if card.source is Provenance.GUESS:
+            what = "what is unrelated cannot be told: nobody knows the guest's MAC"
+            raise UsageError(what, where, "name it with --mac, or start libvirt")
+        own = OwnFilter(card.macs, self._options.snaplen, where)
+        self._stack.callback(own.close)
+        own.attach(sock)
+        del self._own[len(self._requests) :]  # of a card that could not be added
+        self._own.append(own)
+        return [own.counts]
 
     def _open_written(self) -> int:
         path, rotation = self._options.write, self._options.rotation
@@ -173,6 +196,11 @@ class Taps:
             return kept.create_private(path, replace=True)
         self._ring = RingFiles(path, rotation)
         return self._ring.open_next(time.time_ns(), by_time=True)
+
+
+_UNRELATED_NOTE: Final = (
+    "What is unicast to the guest, and what it sent, was counted in the kernel and not looked at (--unrelated)."
+)
 
 
 def _notes(card: GuestIdentity) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from nwscan.cli.options import (
     output_format,
     settings_of,
     tell,
+    unrelated_only,
     whose,
 )
 from nwscan.cli.ring_options import check_ring, ring_files
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
 )
 @whose
 @asking_agent
+@unrelated_only
 @click.option("--no-keep", is_flag=True, help="Do not keep the frames' headers beside the report.")
 @click.option(
     "--keep-days",
@@ -84,6 +86,7 @@ def capture(
     macs: tuple[str, ...],
     ips: tuple[str, ...],
     ask_agent: bool,
+    unrelated: bool,
     no_keep: bool,
     keep_days: float,
     condition: Condition | None,
@@ -105,7 +108,7 @@ def capture(
     _check_output(output, len(cards))
     check_ring(write, rotation)
     options = measure.CaptureOptions(
-        duration_s, frames, snaplen, bpf, write, not no_keep, keep_days, rotation, everything
+        duration_s, frames, snaplen, bpf, write, not no_keep, keep_days, rotation, everything, unrelated
     )
     with capture_progress(", ".join(str(card.tap) for card in cards), duration_s) as watcher:
         kept = measure.capture(cards, options, settings=settings, watcher=watcher)

@@ -140,6 +140,16 @@ def asking_agent(command: Command) -> Command:
     )(command)
 
 
+def unrelated_only(command: Command) -> Command:
+    """Declare --unrelated."""
+    return click.option(
+        "--unrelated",
+        is_flag=True,
+        help="Copy only foreign unicast, broadcast and multicast. The guest's own frames are counted in the kernel and "
+        "are in the report, but not looked at. Needs CAP_BPF, and the guest's MACs.",
+    )(command)
+
+
 def tell(notes: Iterable[str]) -> None:
     """Print notes on stderr, what does not print being escaped."""
     for note in notes:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from analyzer.capture.live import LiveSource, StopRules
 from analyzer.capture.window_clock import WindowClock
 from analyzer.errors import HostError
+from analyzer.host.own_counter import OwnCounts
 from analyzer.host.packet_socket import PacketRing, RingGeometry
 from analyzer.model.classes import DirectionSource
 from analyzer.model.frames import BATCH_FRAMES, CaptureInterface
@@ -74,7 +75,9 @@ class _Card:
         self._deadline_s = None if stop.duration_s is None else time.monotonic() + stop.duration_s
         self._is_stopped = False
         self._windows: list[CaptureWindow] = []
-        self.add_tap(wanted.tap, next(descriptors))
+        descriptor = next(descriptors)
+        self._own = OwnCounts(next(descriptors)) if wanted.counts_own else None
+        self.add_tap(wanted.tap, descriptor)
         self._kept = None
         if wanted.keep_path is not None:
             self._kept = FrameFiles(
@@ -117,7 +120,7 @@ class _Card:
         ring = PacketRing(sock, RingGeometry(wanted.block_octets, wanted.blocks, wanted.retire_ms))
         is_first = not self.taps and not self._windows
         rules = self._stop if is_first else StopRules(self._left_s(), self._left_frames())
-        added = _Tap(LiveSource(ring, tap, wanted.snaplen, rules, idle_s=0.0, clock=self._clock))
+        added = _Tap(LiveSource(ring, tap, wanted.snaplen, rules, idle_s=0.0, clock=self._clock, own=self._own))
         self.taps.append(added)
         return added
 
@@ -126,16 +129,25 @@ class _Card:
         for _ in range(_TURN_BATCHES):
             raw = next(tap.batches, None)
             if raw is None:
+                self._count_own(tap)
                 self._windows.append(tap.source.window())
                 self.taps.remove(tap)
                 return False
             if len(raw) == 0:
-                return True
+                break
             self.measurement.add(raw)
             if len(raw) < BATCH_FRAMES // 2:  # what comes now gathers for the next turn
                 break
         tap.source.let_go()
+        self._count_own(tap)
         return True
+
+    def _count_own(self, tap: _Tap) -> None:
+        """Count what the kernel has counted of the guest's own."""
+        if self._own is not None:
+            ts_ns, own = tap.source.take_own()
+            if own.any():
+                self.measurement.count_unseen(ts_ns, own)
 
     def tick(self) -> bool:
         """Do what is due though nothing arrives, and give False where the card's window has ended."""

@@ -14,7 +14,10 @@ from analyzer.report.foreign_use import UsedMac
 
 
 class CardCapture(msgspec.Struct, frozen=True):
-    """One card to capture. Descriptors, in this order: packet socket, kept frames if any, ``-w`` file if any."""
+    """One card to capture.
+
+    Descriptors, in this order: packet socket, counts of the guest's own if any, kept frames if any, ``-w`` file if any.
+    """
 
     identity: GuestIdentity
     tap: str
@@ -32,6 +35,8 @@ class CardCapture(msgspec.Struct, frozen=True):
     filter: str | None = None
     notes: tuple[str, ...] = ()
     """What the report is to say of how the capture was asked for."""
+    counts_own: bool = False
+    """Whether the socket keeps nothing of the guest's own, which the kernel counts."""
 
 
 class Capture(msgspec.Struct, frozen=True, tag=True):
