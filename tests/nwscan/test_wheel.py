@@ -38,9 +38,18 @@ def build(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def compiler(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A compiler that does not optimize: how fast the result is does not matter here, and it is there much sooner."""
+    path = tmp_path_factory.mktemp("compiler") / "cc"
+    path.write_text('#!/bin/sh\nexec cc "$@" -O0\n')
+    path.chmod(0o755)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory, compiler: str) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
-    done = build(folder)
+    done = build(folder, CC=compiler)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return next((folder / "dist").glob("*.whl"))
 
@@ -113,3 +122,30 @@ def test_an_installed_wheel_does_the_whole_job_and_leaves_nothing(wheel: Path, t
     assert contents(home) == set()
     subprocess.run([*pip, "uninstall", "--yes", "nwscan"], check=True)
     assert contents(place) == before
+
+
+def test_the_sdist_itself_installs_into_an_empty_environment_and_leaves_nothing(
+    wheel: Path, tmp_path: Path, compiler: str
+) -> None:
+    """As whoever has no wheel for this machine: pip gets what builds it and what it needs, and compiles."""
+    (sdist,) = wheel.parent.glob("*.tar.gz")
+    place, home = tmp_path / "environment", tmp_path / "home"
+    venv.create(place)
+    home.mkdir()
+    pip = [sys.executable, "-m", "pip", "--python", str(place), "--disable-pip-version-check", "--quiet"]
+    subprocess.run(
+        [*pip, "install", "--no-binary", "nwscan", str(sdist)], env={**os.environ, "CC": compiler}, check=True
+    )
+    site = next((place / "lib").glob("python*/site-packages"))
+    ours = {name for name in contents(place) if "nwscan" in name or f"{site.name}/analyzer" in name}
+    assert any("analyzer/classify/decode.cpython-" in name for name in ours)
+    bare = {"PATH": "/usr/bin:/bin", "HOME": str(home), "TMPDIR": str(home), "NWSCAN_STATE": str(home / "state")}
+    done = subprocess.run(
+        [place / "bin/nwscan", "demo"], cwd=home, env=bare, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "foreign unicast" in done.stdout
+    assert contents(home) == set()
+    subprocess.run([*pip, "uninstall", "--yes", "nwscan"], check=True)
+    assert not {path.name for path in site.iterdir()} & {"analyzer", "generator", "nwscan"}
+    assert [name for name in contents(place) if "nwscan" in name] == []
