@@ -194,7 +194,10 @@ class LiveSource:
         deadline_s = (self._ended_s or 0.0) + 2 * self._ring.retire_s + _DRAIN_MARGIN_S
         while True:
             for raw in self._ring.ready_batches():
-                yield self._within(raw)
+                rest = self._within(raw)
+                yield rest
+                if len(rest) == 0 and time.monotonic() >= deadline_s:  # what comes now came behind the end
+                    return
             left_s = deadline_s - time.monotonic()
             if left_s <= 0:
                 return

@@ -100,6 +100,25 @@ def test_stop_request_ends_it_now() -> None:
     source.close()
 
 
+def test_a_tap_on_which_frames_never_cease_to_come_ends_all_the_same() -> None:
+    """Whoever serves several taps looks at each again when something has come: there is always something."""
+    ring = PacketRing(open_packet_socket("tap0", snaplen=0, ring=GEOMETRY, bpf=None), GEOMETRY)
+    source = LiveSource(ring, "tap0", 0, StopRules(duration_s=0.1), idle_s=0.0)
+    batches = source.batches()
+    for _ in range(200):
+        send("guest0", [frame(0), frame(1)])
+        time.sleep(3 * ring.retire_s)  # a block is ready
+        if next(batches, None) is None:
+            break
+    else:
+        pytest.fail("it never ends")
+    window = source.window()
+    assert window.frames_seen > 0
+    assert window.frames_seen % 2 == 0
+    assert window.duration_s == pytest.approx(0.1, abs=1e-9)
+    source.close()
+
+
 def test_a_tap_that_goes_away_ends_the_window() -> None:
     source = live(StopRules(duration_s=60))
     send("guest0", [frame(i) for i in range(5)])
