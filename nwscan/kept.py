@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -95,14 +96,44 @@ def new_window_folder(reports: Path, identity: GuestIdentity, *, is_whole: bool 
 def create_private(path: Path, *, replace: bool = False, shown: Path | None = None) -> int:
     """Open a new file for writing, readable by its owner alone, and give its descriptor.
 
-    Raises HostError, which names the file ``shown`` where that is another one, where that cannot be, or where the
-    file is there and ``replace`` is not given.
+    With ``replace`` it takes the place of what is there: of another user's link or file nothing is followed or kept,
+    while devices and pipes are opened as they are. Raises HostError, which names the file ``shown`` where that is
+    another one, where that cannot be, or where the file is there and ``replace`` is not given.
     """
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if replace else os.O_EXCL | os.O_NOFOLLOW)
     try:
-        return os.open(path, flags, 0o600)
+        return _put_in_place(path) if replace else os.open(path, _NEW, 0o600)
     except OSError as error:
         raise _cannot_write(error, shown or path) from error
+
+
+_NEW: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_EXCL | os.O_NOFOLLOW
+
+
+def _put_in_place(path: Path) -> int:
+    """Open a new file under the name of what is there. A link of one's own leads to where it stands."""
+    with suppress(FileNotFoundError):
+        if not stat.S_ISREG(path.stat().st_mode):
+            return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        if path.is_symlink() and path.lstat().st_uid == os.geteuid():
+            path = path.resolve()
+    partial = partial_of(path)
+    try:
+        descriptor = os.open(partial, _NEW, 0o600)
+    except PermissionError:  # a file that was made for us, in a folder that is not ours
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        if os.fstat(descriptor).st_uid != os.geteuid():
+            os.close(descriptor)
+            raise
+        os.fchmod(descriptor, 0o600)
+        os.ftruncate(descriptor, 0)
+        return descriptor
+    try:
+        partial.replace(path)
+    except OSError:
+        os.close(descriptor)
+        partial.unlink(missing_ok=True)
+        raise
+    return descriptor
 
 
 @contextmanager

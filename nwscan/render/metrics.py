@@ -7,10 +7,11 @@ owner chooses is escaped here, and once more by the format.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server, write_to_textfile
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest, make_wsgi_app
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -18,6 +19,8 @@ from analyzer.compare import Verdict
 from analyzer.errors import HostError, NwscanError
 from analyzer.model.addresses import format_mac
 from analyzer.model.classes import TO_GUEST_CLASSES, FrameClass
+from nwscan.kept import partial_of
+from nwscan.render import scrapes
 from nwscan.render.text import visible
 from nwscan.version import VERSION
 
@@ -184,24 +187,24 @@ def registry_of(collector: Collector) -> CollectorRegistry:
 
 def serve(registry: CollectorRegistry, address: str, port: int) -> Callable[[], None]:
     """Answer scrapes in threads of their own; gives what ends that. Raises HostError where it cannot listen there."""
-    try:
-        server, thread = start_http_server(port, address, registry)
-    except (OSError, OverflowError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise HostError(f"cannot listen: {reason}", f"{address}:{port}", "name another one with --listen") from error
-
-    def end() -> None:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-    return end
+    return scrapes.serve(make_wsgi_app(registry), address, port)
 
 
 def write_file(registry: CollectorRegistry, path: Path) -> None:
-    """Write the metrics to a file, which is replaced in one step. Raises HostError where that cannot be."""
+    """Write the metrics to a file, which is replaced in one step. Raises HostError where that cannot be.
+
+    Its folder may be another user's, who must not choose what is written to: the file is a new one each time, under a
+    name that nobody can foresee.
+    """
+    partial = partial_of(path)
     try:
-        write_to_textfile(str(path), registry)
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(generate_latest(registry))
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
     except OSError as error:
         hint = "name a file in the folder that the node exporter reads"
         raise HostError(f"cannot write: {error.strerror}", str(path), hint) from error
