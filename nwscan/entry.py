@@ -1,9 +1,10 @@
 """Where the command `nwscan` begins: nothing is imported yet, so that Ctrl-C ends it quietly from the first moment on.
 
-What lives here: the way into nwscan/cli/main.py, and nothing else.
+What lives here: the way into nwscan/cli/main.py, and nothing else but what has to come before any library.
 """
 
 import gc
+import os
 import sys
 
 _COLLECT_AFTER = 50_000
@@ -13,6 +14,7 @@ _COLLECT_AFTER = 50_000
 def run() -> None:
     """Run the command line of this process."""
     gc.set_threshold(_COLLECT_AFTER)
+    leave_the_home_of_others()
     try:
         from nwscan.cli.main import main
 
@@ -21,3 +23,20 @@ def run() -> None:
         sys.stderr.write("interrupted\n")
         code = 130
     sys.exit(code)
+
+
+def leave_the_home_of_others() -> None:
+    """Have root use its own home folder where sudo kept that of whoever typed it.
+
+    Libraries read settings, fonts and caches there, which another user wrote, and write such.
+    """
+    if os.geteuid() != 0:
+        return
+    try:
+        is_ours = os.stat(os.environ.get("HOME", "/")).st_uid == 0  # noqa: PTH116 - nothing is imported yet
+    except OSError:
+        is_ours = False
+    if not is_ours:
+        import pwd
+
+        os.environ["HOME"] = pwd.getpwuid(0).pw_dir

@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 import threading
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from analyzer.errors import HostError, error_for
 from nwscan.worker import starting
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from types import FrameType
     from typing import IO
+
+
+_TEXTS_MOST: Final = 16
+"""How often a worker may have frames described; each time is another process. One that measures asks once a report."""
 
 
 class Worker:
@@ -157,6 +161,7 @@ def run(
     worker raised, HostError where it died. At ``on_handed_over`` the caller closes its copies of ``descriptors``, so
     that the worker alone has them. ``attend`` answers what the worker needs, and sends it what is new.
     """
+    texts = 0
     with measuring_worker() as worker:
         worker.ask(request, descriptors)
         on_handed_over()
@@ -174,9 +179,21 @@ def run(
                     case NeedFile():
                         attend(worker, reply)
                     case NeedText():
+                        texts += 1
+                        if isinstance(request, Describe) or texts > _TEXTS_MOST:
+                            raise _lied(worker)
                         worker.send(_described(reply))
                     case _:
                         return reply
+
+
+def _lied(worker: Worker) -> HostError:
+    """Give the error for a worker that wants more of others than any does: a frame may have taken it over."""
+    return HostError(
+        "the measuring worker asked for more descriptions of frames than there can be",
+        f"process {worker.process.pid}",
+        "do not trust the capture, or the guest that sent such frames, and report it",
+    )
 
 
 def _described(question: NeedText) -> Described:

@@ -225,6 +225,18 @@ def home() -> Iterator[Path]:
         yield Path(folder)
 
 
+def test_a_command_of_root_takes_nothing_from_the_home_folder_that_sudo_keeps(home: Path, tmp_path: Path) -> None:
+    """matplotlib keeps its list of fonts there, and reads the fonts that it names."""
+    bare = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "MPL"))}
+    bare |= {"HOME": str(home), "NWSCAN_STATE": str(tmp_path / "state"), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", "from nwscan.entry import run; run()"]
+    report, page = tmp_path / "report.json", tmp_path / "page.html"
+    for words in (("analyze", BEFORE, "--mac", MAC, "-o", report), ("report", report, "--html", page)):
+        subprocess.run([*command, *map(str, words)], cwd=tmp_path, env=bare, capture_output=True, check=True)
+    assert page.stat().st_size > 10_000
+    assert list(home.rglob("*")) == []
+
+
 def test_an_ordinary_user_with_two_capabilities_captures(home: Path) -> None:
     state = home / "state"
     words = ("capture", "tap0", "vlan or not vlan", "--mac", MAC, "--json", "-c", "20", "-w", home / "w.pcapng")
