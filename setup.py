@@ -12,6 +12,9 @@ from setuptools import Extension, find_packages, setup
 
 HOT = sorted(path.with_suffix(".py") for top in ("analyzer", "generator") for path in Path(top).rglob("*.pxd"))
 
+INLINE = ("--param=max-inline-insns-auto=400", "--param=inline-unit-growth=400")
+"""Small functions of the inner loops take memoryviews by value: called, each would copy 200 octets a frame."""
+
 setup(
     # the samples lie at the top of the repository and are installed inside nwscan: one source, no copy
     packages=[*find_packages(include=["analyzer*", "generator*", "nwscan*"]), "nwscan.captures"],
@@ -23,7 +26,7 @@ setup(
                 [str(path)],
                 include_dirs=[np.get_include()],
                 define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
-                extra_compile_args=["-O3", "-fno-strict-aliasing"],
+                extra_compile_args=["-O3", "-fno-strict-aliasing", *INLINE],
             )
             for path in HOT
         ],

@@ -6,12 +6,12 @@ report (the writer of a capture file, a prediction) is a consumer of the same ba
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from analyzer.classify.classifier import Classifier
 from analyzer.classify.decode import decode
 from analyzer.classify.description import describe_frames
-from analyzer.report.report import ReportBuilder
+from analyzer.report.builder import ReportBuilder
 from analyzer.two_threads import TwoThreads
 
 if TYPE_CHECKING:
@@ -22,12 +22,16 @@ if TYPE_CHECKING:
     from analyzer.model.frames import I64, U8, FrameBatch, RawFrames
     from analyzer.model.identity import GuestIdentity
     from analyzer.model.window import CaptureWindow
+    from analyzer.report.first_look import FirstLook
     from analyzer.report.report import FramesFile, Report
     from analyzer.report.sampling import Describe
     from analyzer.two_threads import Helper
 
 
 _FIRST_FRAMES: Final = 64
+
+Looked: TypeAlias = "tuple[FrameBatch, U8, FirstLook]"
+"""A batch with the class of each of its frames and what the first look told."""
 
 
 class Consumer(Protocol):
@@ -62,7 +66,7 @@ class Measurement:
         if len(raw) and self._counts_flows():
             raw = self._count_flows(raw)
         if len(raw):
-            self.count(*self.classify(raw))
+            self.count(self.look(raw))
 
     def _count_flows(self, raw: RawFrames) -> RawFrames:
         """Count the plain frames of a batch by their flows, and give the others.
@@ -70,20 +74,22 @@ class Measurement:
         The first frames go the long way, which takes the samples: of later ones it is then known that they are none.
         """
         if self.frames == 0 and len(raw) > _FIRST_FRAMES:
-            self.count(*self.classify(raw.take(slice(_FIRST_FRAMES))))
+            self.count(self.look(raw.take(slice(_FIRST_FRAMES))))
             raw = raw.take(slice(_FIRST_FRAMES, len(raw)))
         rest = self._builder.add_plain(raw, self._classifier)
         self.frames += len(raw) - len(rest)
         return raw if len(rest) == len(raw) else raw.take(rest)
 
-    def classify(self, raw: RawFrames) -> tuple[FrameBatch, U8]:
-        """Decode and classify one batch; changes nothing here, so that several threads may do it at once."""
+    def look(self, raw: RawFrames) -> Looked:
+        """Decode and classify one batch and look at it a first time; several threads may do so at once."""
         batch = decode(raw)
-        return batch, self._classifier.classify(batch)
+        classes = self._classifier.classify(batch)
+        return batch, classes, self._builder.look(batch, classes)
 
-    def count(self, batch: FrameBatch, classes: U8) -> None:
-        """Count one batch with its classes, and hand it to the consumers."""
-        self._builder.add(batch, classes)
+    def count(self, looked: Looked) -> None:
+        """Count one batch after the first look, and hand it to the consumers."""
+        batch, classes, look = looked
+        self._builder.count(batch, classes, look)
         for consumer in self._consumers:
             consumer.add(batch, classes)
         self.frames += len(batch)

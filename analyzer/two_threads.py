@@ -1,9 +1,9 @@
 """Two threads that carry batches through a measurement, so that two cores are used for one source.
 
-Each thread takes a batch from the source, decodes and classifies it, and counts it. Reading and counting go one batch
-after the other, in the order of the source: so the report is the one that a single thread makes. What is done between
-needs no order. A batch stays with one core and its cache. The hot loops and system calls let go of the interpreter's
-lock; the little that is left of Python takes turns.
+Each thread takes a batch from the source, decodes and classifies it, looks at it a first time, and counts it. Reading
+and counting go one batch after the other, in the order of the source: so the report is the one that a single thread
+makes. What is done between, the most, needs no order. A batch stays with one core and its cache. The hot loops and
+system calls let go of the interpreter's lock; the little that is left of Python takes turns.
 
 What must not live here: what is done with a batch (pipeline.py), or how a thread is confined (nwscan/worker).
 """
@@ -12,24 +12,27 @@ from __future__ import annotations
 
 import threading
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from analyzer.capture.source import FrameSource
-    from analyzer.model.frames import U8, FrameBatch, RawFrames
+    from analyzer.model.frames import RawFrames
 
 
-class Work(Protocol):
+Looked = TypeVar("Looked")
+
+
+class Work(Protocol[Looked]):
     """A measurement, as far as the threads know it."""
 
     frames: int
 
-    def classify(self, raw: RawFrames, /) -> tuple[FrameBatch, U8]:
-        """Decode and classify a batch; both threads may be at it."""
+    def look(self, raw: RawFrames, /) -> Looked:
+        """Do with a batch what needs no order; both threads may be at it."""
 
-    def count(self, batch: FrameBatch, classes: U8, /) -> None:
+    def count(self, looked: Looked, /) -> None:
         """Count a batch; one after the other, in order."""
 
 
@@ -53,10 +56,10 @@ class Helper:
             self._given.get()()
 
 
-class TwoThreads:
+class TwoThreads(Generic[Looked]):
     """A source and a measurement, shared by the thread that calls ``drain`` and a helper."""
 
-    def __init__(self, source: FrameSource, work: Work) -> None:
+    def __init__(self, source: FrameSource, work: Work[Looked]) -> None:
         self._batches = source.batches()
         self._work = work
         self._reading = threading.Lock()
@@ -106,12 +109,12 @@ class TwoThreads:
                 return False
             turn = self._taken
             self._taken += 1
-        batch, classes = self._work.classify(raw)
+        looked = self._work.look(raw)
         with self._counting:
             self._counting.wait_for(lambda: self._counted == turn or self._failure is not None)
             if self._failure is not None:
                 return False
-        self._work.count(batch, classes)
+        self._work.count(looked)
         with self._counting:
             self._counted += 1
             self._counting.notify()

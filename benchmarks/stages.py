@@ -20,7 +20,7 @@ from analyzer.classify.decode import decode
 from analyzer.model.addresses import parse_mac
 from analyzer.model.classes import DirectionSource
 from analyzer.model.identity import GuestIdentity, Provenance
-from analyzer.report.report import ReportBuilder
+from analyzer.report.builder import ReportBuilder
 
 if TYPE_CHECKING:
     from pathlib import Path

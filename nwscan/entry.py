@@ -6,9 +6,19 @@ What lives here: the way into nwscan/cli/main.py, and nothing else but what has 
 import gc
 import os
 import sys
+from contextlib import AbstractContextManager, nullcontext
 
 _COLLECT_AFTER = 50_000
 """Objects made before garbage is looked for: modules that are imported make tens of thousands, and none is garbage."""
+
+
+def _worker_ahead(arguments: list[str]) -> AbstractContextManager[None]:
+    """Have the worker started that ``analyze`` takes, while this process imports the rest: it takes longest."""
+    if arguments[:1] != ["analyze"] or any(one.startswith(("--help", "--scheduler")) for one in arguments):
+        return nullcontext()
+    from nwscan.worker.starting import worker_ahead
+
+    return worker_ahead()
 
 
 def run() -> None:
@@ -16,9 +26,10 @@ def run() -> None:
     gc.set_threshold(_COLLECT_AFTER)
     leave_the_home_of_others()
     try:
-        from nwscan.cli.main import main
+        with _worker_ahead(sys.argv[1:]):
+            from nwscan.cli.main import main
 
-        code = main(sys.argv[1:])
+            code = main(sys.argv[1:])
     except KeyboardInterrupt:  # while modules were imported: main() tells of it itself
         sys.stderr.write("interrupted\n")
         code = 130

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analyzer.errors import InputError
-from analyzer.model.frames import BATCH_FRAMES
+from analyzer.model.frames import FILE_BATCH_FRAMES
 from tests.capture_octets import source_of
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def check_reading(octets: bytes) -> int:
 
 def check_batch(raw: RawFrames) -> None:
     """Hold that each frame lies inside the buffer and names an interface that there is."""
-    assert 0 < len(raw) <= BATCH_FRAMES
+    assert 0 < len(raw) <= FILE_BATCH_FRAMES
     assert np.all(raw.offsets >= 0)
     assert np.all(raw.offsets + raw.captured <= len(raw.data))
     assert int(raw.interface.max()) < len(raw.interfaces)

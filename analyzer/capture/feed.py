@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import stat
 import time
+from threading import get_ident
 from typing import TYPE_CHECKING, BinaryIO, Final, Protocol
 
 import numpy as np
@@ -22,8 +23,9 @@ from analyzer.errors import InputError
 if TYPE_CHECKING:
     from analyzer.model.frames import U8
 
-WINDOW_OCTETS: Final = 1 << 20
-"""What is read from a stream at once: some ten thousand small frames, and half of what a core's own cache holds."""
+WINDOW_OCTETS: Final = 1 << 22
+"""What is read from a stream at once: forty thousand small frames or three thousand full ones, so that two threads
+wait for each other seldom; two of them lie in the cache that cores share."""
 
 _FIRST_OCTETS: Final = 1 << 16
 """What is read first: of many files that are open, each has no more than this in memory until its turn comes."""
@@ -52,28 +54,44 @@ class Closable(Protocol):
         """Let go of it."""
 
 
+class _Window:
+    """A buffer, the thread that reads into it, and those that use what lies in it."""
+
+    def __init__(self, octets: int, home: int) -> None:
+        self.buffer = bytearray(octets)
+        self.data = _readonly(self.buffer)
+        self.home = home
+        self.users: set[int] = set()
+
+    def grow(self, octets: int) -> None:
+        """Be another buffer where this one is smaller."""
+        if len(self.buffer) < octets:
+            self.buffer = bytearray(octets)
+            self.data = _readonly(self.buffer)
+
+
 class Feed:
     """A window that slides over a stream: the octets from ``at`` to ``stop`` of ``data`` are there and unread.
 
     ``base`` is the offset of ``data[0]`` in the (unpacked) input; ``failure`` says why the input ended early.
     ``octets_read`` of ``octets_total`` (None where there is no telling) octets of the input, as it lies on disk, were
-    read. The window grows for a large block, up to MAX_WINDOW_OCTETS. A batch that a reader ``lends`` of it stays as it
-    is until ``windows`` more are lent.
+    read. The window grows for a large block, up to MAX_WINDOW_OCTETS. What a reader ``lends`` of it to a thread stays
+    as it is until that thread asks for more. Each thread has a window of its own to read into, so that its octets stay
+    in the cache of its core.
     """
 
-    def __init__(self, octets: Octets, owner: Closable, windows: int = 1) -> None:
+    def __init__(self, octets: Octets, owner: Closable) -> None:
         self._octets = octets
         self._owner = owner
-        self._buffer = bytearray(min(_FIRST_OCTETS, WINDOW_OCTETS))
-        self._others = [bytearray() for _ in range(windows - 1)]
-        self.data = _readonly(self._buffer)
+        self._window = _Window(min(_FIRST_OCTETS, WINDOW_OCTETS), get_ident())
+        self._windows = [self._window]
+        self.data = self._window.data
         self.at = 0
         self.stop = 0
         self.base = 0
         self.failure: str | None = None
         self.octets_total = octets.octets_total
         self._ended = False
-        self._is_lent = False
 
     @property
     def octets_read(self) -> int:
@@ -89,13 +107,14 @@ class Feed:
         self._make_room(octets)
         while self.stop - self.at < octets and not self._ended:
             self._read()
-        while self.octets_total is not None and self.stop < len(self._buffer) and not self._ended:
+        while self.octets_total is not None and self.stop < len(self.data) and not self._ended:
             self._read()  # what is packed comes in small parts
         return self.stop - self.at >= octets
 
     def lend(self) -> U8:
-        """Give ``data`` for a batch of frames that lie in it."""
-        self._is_lent = True
+        """Give ``data`` for a batch of frames that lie in it, for the thread that asks."""
+        self._take_back()
+        self._window.users.add(get_ident())
         return self.data
 
     def skip(self, octets: int) -> bool:
@@ -110,36 +129,47 @@ class Feed:
 
     def close(self) -> None:
         """Let go of the window and of the file."""
-        self.data = np.empty(0, np.uint8)
-        self._buffer = bytearray()
-        self._others = []
+        self._window = _Window(0, get_ident())
+        self._windows = [self._window]
+        self.data = self._window.data
         self.at = self.stop = 0
         self._ended = True
         self._owner.close()
 
     def _make_room(self, octets: int) -> None:
         unread = self.stop - self.at
-        before = target = self._buffer
-        if self._is_lent:
-            self._others.append(before)
-            target = self._others.pop(0)
-            self._is_lent = False
+        before = self._window
         wanted = WINDOW_OCTETS if octets <= WINDOW_OCTETS else min(1 << octets.bit_length(), MAX_WINDOW_OCTETS)
-        if len(target) < wanted:
-            target = bytearray(wanted)
-        if target is not before or self.at:
-            with memoryview(before) as source, memoryview(target) as room:
+        window = self._free_window()
+        kept = before.buffer
+        window.grow(wanted)
+        if window is not before or self.at or window.buffer is not kept:
+            with memoryview(kept) as source, memoryview(window.buffer) as room:
                 room[:unread] = source[self.at : self.stop]
-        if target is not before:
-            self._buffer = target
-            self.data = _readonly(target)
+        self._window, self.data = window, window.data
         self.base += self.at
         self.at = 0
         self.stop = unread
 
+    def _free_window(self) -> _Window:
+        """Give a window that no other thread uses: the one of the thread that asks, as long as that is so."""
+        self._take_back()
+        me = get_ident()
+        free = [window for window in self._windows if not window.users]
+        mine = next((window for window in free if window.home == me), None)
+        if mine is None:
+            mine = _Window(0, me)
+            self._windows.append(mine)
+        return mine
+
+    def _take_back(self) -> None:
+        """Have back what was lent to the thread that asks: it asks for more when it is done with that."""
+        for window in self._windows:
+            window.users.discard(get_ident())
+
     def _read(self) -> None:
         try:
-            with memoryview(self._buffer) as view, view[self.stop :] as room:
+            with memoryview(self._window.buffer) as view, view[self.stop :] as room:
                 count = self._octets.readinto(room)
         except (InputError, OSError) as error:
             self.failure = error.what if isinstance(error, InputError) else f"reading failed: {error.strerror}"

@@ -7,7 +7,6 @@ Source: draft-ietf-opsawg-pcap; where it is silent, libpcap's sf-pcap.c.
 
 from __future__ import annotations
 
-import itertools
 import struct
 from typing import TYPE_CHECKING, Final
 
@@ -17,8 +16,8 @@ from analyzer.capture import pcap_walk
 from analyzer.capture.span import MAX_SNAPLEN, Span
 from analyzer.errors import InputError
 from analyzer.model.columns import column
-from analyzer.model.frame_columns import Columns
-from analyzer.model.frames import BATCH_FRAMES, CaptureInterface
+from analyzer.model.frame_columns import Columns, Rooms
+from analyzer.model.frames import FILE_BATCH_FRAMES, CaptureInterface
 from analyzer.model.window import CaptureWindow
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ class PcapReader:
     identity: GuestIdentity | None = None
     has_direction = False
 
-    def __init__(self, feed: Feed, name: str, in_flight: int = 1) -> None:
+    def __init__(self, feed: Feed, name: str) -> None:
         if not feed.require(_HEADER_OCTETS):
             raise InputError(
                 f"a pcap file of {feed.stop - feed.at} octets, its header alone has {_HEADER_OCTETS}",
@@ -62,7 +61,6 @@ class PcapReader:
             )
         self.name = name
         self._feed = feed
-        self._in_flight = in_flight
         header = bytes(feed.data[feed.at : feed.at + _HEADER_OCTETS])
         self._order = "<" if struct.unpack("<I", header[:4])[0] in _MAGICS else ">"
         magic, major, minor, _, _, snaplen, linkword = struct.unpack(self._order + "IHHiIII", header)
@@ -78,12 +76,9 @@ class PcapReader:
         feed.at += _HEADER_OCTETS
 
     def batches(self) -> Iterator[RawFrames]:
-        """Yield the frames in batches of up to BATCH_FRAMES, each valid until ``in_flight`` more are asked for."""
-        rooms = itertools.cycle(
-            Columns(has_directions=False, has_interfaces=False, has_tags=False, has_gso=False)
-            for _ in range(self._in_flight)
-        )
-        columns = next(rooms)
+        """Yield the frames in batches of up to FILE_BATCH_FRAMES, each valid until its thread asks for more."""
+        rooms = Rooms(has_directions=False, has_interfaces=False, has_tags=False, has_gso=False)
+        columns = rooms.of_thread()
         state: I64 = np.zeros(2, np.int64)
         feed = self._feed
         while feed.require(1):
@@ -92,7 +87,7 @@ class PcapReader:
             if n:
                 self._span.add(columns.ts_ns[:n], n)
                 yield columns.batch(feed.lend(), n, self.interfaces)
-                columns = next(rooms)
+                columns = rooms.of_thread()
             elif state[1] == pcap_walk.BOGUS or not self._complete_record(state):
                 break
         self._finish(int(state[1]))
@@ -138,7 +133,7 @@ class PcapReader:
             column(columns.captured),
             column(columns.original),
             column(columns.ts_ns),
-            BATCH_FRAMES,
+            FILE_BATCH_FRAMES,
             column(state),
         )
 

@@ -6,7 +6,6 @@ paths, decoding frames. Called by source.open_capture. Source: draft-ietf-opsawg
 
 from __future__ import annotations
 
-import itertools
 import struct
 from typing import TYPE_CHECKING, Final
 
@@ -18,8 +17,8 @@ from analyzer.capture.pcapng_blocks import UNKNOWN_NS, byte_order, read_interfac
 from analyzer.capture.span import Span
 from analyzer.errors import InputError
 from analyzer.model.columns import column
-from analyzer.model.frame_columns import Columns
-from analyzer.model.frames import BATCH_FRAMES
+from analyzer.model.frame_columns import Columns, Rooms
+from analyzer.model.frames import FILE_BATCH_FRAMES
 from analyzer.model.window import CaptureWindow
 
 if TYPE_CHECKING:
@@ -82,12 +81,11 @@ class PcapngReader:
     that of the frame before them; before any frame with a time, 0. Raises InputError where the first header is no good.
     """
 
-    def __init__(self, feed: Feed, name: str, in_flight: int = 1) -> None:
+    def __init__(self, feed: Feed, name: str) -> None:
         self.name = name
         self.identity: GuestIdentity | None = None
         self.has_direction = False
         self._feed = feed
-        self._in_flight = in_flight
         self._order = "<"
         self._ours = False
         self._table = _Table()
@@ -124,14 +122,11 @@ class PcapngReader:
         return self._feed.octets_total
 
     def batches(self) -> Iterator[RawFrames]:
-        """Yield the frames in batches of up to BATCH_FRAMES, each valid until ``in_flight`` more are asked for."""
-        rooms = itertools.cycle(
-            Columns(has_directions=True, has_interfaces=True, has_tags=False, has_gso=True)
-            for _ in range(self._in_flight)
-        )
-        columns = next(rooms)
-        ticks: U64 = np.zeros(BATCH_FRAMES, np.uint64)
-        timed: U8 = np.zeros(BATCH_FRAMES, np.uint8)
+        """Yield the frames in batches of up to FILE_BATCH_FRAMES, each valid until its thread asks for more."""
+        rooms = Rooms(has_directions=True, has_interfaces=True, has_tags=False, has_gso=True)
+        columns = rooms.of_thread()
+        ticks: U64 = np.zeros(FILE_BATCH_FRAMES, np.uint64)
+        timed: U8 = np.zeros(FILE_BATCH_FRAMES, np.uint8)
         state: I64 = np.zeros(pcapng_walk.STATE_LENGTH, np.int64)
         problem: str | None = None
         while problem is None:
@@ -143,7 +138,7 @@ class PcapngReader:
             n = int(state[pcapng_walk.FRAMES])
             if n:  # before going on, which may move the window that the frames lie in
                 yield self._batch(columns, ticks[:n], timed[:n], state)
-                columns = next(rooms)
+                columns = rooms.of_thread()
             needed = int(state[pcapng_walk.NEEDED])
             state[:] = 0
             problem = problem or self._go_on(status, needed)
@@ -193,7 +188,7 @@ class PcapngReader:
             column(columns.interface),
             column(columns.direction),
             column(columns.gso_size),
-            BATCH_FRAMES,
+            FILE_BATCH_FRAMES,
             column(state),
         )
         feed.at = int(state[pcapng_walk.POSITION])
@@ -207,7 +202,7 @@ class PcapngReader:
         if len(set(self._clocks)) == 1:
             ts_ns[:] = self._clocks[0].times_ns(ticks)
         else:
-            for number in np.unique(columns.interface[:n]).tolist():
+            for number in np.flatnonzero(np.bincount(columns.interface[:n])).tolist():
                 mine = columns.interface[:n] == number
                 ts_ns[mine] = self._clocks[number].times_ns(ticks[mine])
         known_times = timed.astype(np.bool_) & (np.abs(ts_ns) != UNKNOWN_NS)

@@ -49,7 +49,7 @@ class FrameSource(Protocol):
         """Octets of the input, None where that is not known."""
 
     def batches(self) -> Iterator[RawFrames]:
-        """Yield batches until the end; each holds until the next is asked for, if nothing else was agreed.
+        """Yield batches until the end; each holds until the thread that asked for it asks for the next.
 
         To be called once.
         """
@@ -90,33 +90,33 @@ _HINT: Final = "give a pcap or pcapng file, plain or compressed with gzip or zst
 _MAGIC_OCTETS: Final = 16
 
 
-def open_capture(file: BinaryIO | int, name: str, *, in_flight: int = 1) -> FrameSource:
+def open_capture(file: BinaryIO | int, name: str) -> FrameSource:
     """Give the reader that fits what ``file`` (an open file, or a descriptor that is taken over) begins with.
 
-    Reads forward only, so a pipe will do. A batch holds until ``in_flight`` more were asked for.
+    Reads forward only, so a pipe will do. A batch holds until the thread that asked for it asks for the next.
     ``name`` is what messages call it. Raises InputError where it is no capture, naming what it is where that is known.
     """
     opened = os.fdopen(file, "rb", buffering=0) if isinstance(file, int) else file
     octets = FileOctets(opened)
-    feed = Feed(octets, opened, in_flight)
+    feed = Feed(octets, opened)
     try:
         packed = compression.unpacker(feed)
         if packed is not None:
-            feed = Feed(packed, feed, in_flight)
-        return _reader(feed, name, packed.kind if packed else None, in_flight)
+            feed = Feed(packed, feed)
+        return _reader(feed, name, packed.kind if packed else None)
     except BaseException:
         feed.close()
         raise
 
 
-def _reader(feed: Feed, name: str, packed: str | None, in_flight: int) -> FrameSource:
+def _reader(feed: Feed, name: str, packed: str | None) -> FrameSource:
     feed.require(_MAGIC_OCTETS)
     head = bytes(feed.data[feed.at : min(feed.stop, feed.at + _MAGIC_OCTETS)])
     within = f" in {packed} data" if packed else ""
     if head[:4] in pcap.MAGICS:
-        return PcapReader(feed, name, in_flight)
+        return PcapReader(feed, name)
     if head[:4] == pcapng.MAGIC:
-        return PcapngReader(feed, name, in_flight)
+        return PcapngReader(feed, name)
     if not head:
         failed = f"nothing could be unpacked: {feed.failure}" if packed else f"nothing could be read: {feed.failure}"
         what = failed if feed.failure else "an empty file is no capture" + within

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Final
 
 import cython
 
-from analyzer.classify.looks import Look
 from analyzer.model.addresses import GROUP_BIT
-from analyzer.model.classes import FrameClass
+from analyzer.model.classes import FrameClass, Look
 
 if TYPE_CHECKING:
     from analyzer.model.columns import Column
@@ -81,7 +80,7 @@ def choose_rows(  # noqa: PLR0917 - one loop; one parameter a column
 ) -> None:
     """Fill ``deep`` and ``early`` with rows, ``state`` with how many; count VLANs and own unicast by address.
 
-    ``rows`` are all rows, best class by class (tables.order_by_class), and the order in which they are gone through.
+    ``rows`` begin with all rows, best class by class (tables.order_by_class): the order in which they are gone through.
 
     Deep are broadcast ARP and IPv4; multicast that may be a general membership query; DHCP to the guest; of what the
     guest sends ARP, DHCP, multicast IP, and IPv6 that may be ICMPv6. Early are the rows whose time is at most
@@ -93,7 +92,7 @@ def choose_rows(  # noqa: PLR0917 - one loop; one parameter a column
     n_deep = 0
     n_early = 0
     with cython.nogil:
-        for k in range(rows.shape[0]):
+        for k in range(classes.shape[0]):
             i = rows[k]
             kind = classes[i]
             if ts_ns[i] <= limits[kind]:

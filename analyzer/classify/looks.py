@@ -6,12 +6,11 @@ needs more than the frame (subclasses.py). Called once per batch.
 
 from __future__ import annotations
 
-from enum import IntEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analyzer.model.classes import FrameClass
+from analyzer.model.classes import FrameClass, Look
 from analyzer.model.network import NetworkFlag, Service
 
 if TYPE_CHECKING:
@@ -20,18 +19,6 @@ if TYPE_CHECKING:
 
 _REQUEST = 1  # RFC 826
 _IPV4_OCTETS = 4
-
-
-class Look(IntEnum):
-    """What one frame says of itself; NONE is nothing that a row of the table asks for."""
-
-    NONE = 0
-    ARP_REQUEST = 1
-    ARP_ANNOUNCEMENT = 2
-    ARP_OTHER = 3
-    DHCP = 4
-    OWN_ADDRESS = 5
-    OTHER_ADDRESS = 6
 
 
 def looks_of(network: NetworkBatch, classes: U8) -> U8:

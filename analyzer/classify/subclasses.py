@@ -10,9 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from analyzer.classify.looks import Look
 from analyzer.model.addresses import is_group
-from analyzer.model.classes import FrameClass
+from analyzer.model.classes import FrameClass, Look
 
 if TYPE_CHECKING:
     from collections.abc import Callable

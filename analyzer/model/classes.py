@@ -1,4 +1,4 @@
-"""The six classes that partition the frames on a guest's tap.
+"""The six classes that partition the frames on a guest's tap, and what a deeper look adds.
 
 The values index the class axis of every array of counts; their order is fixed, since stored arrays rely on it. How
 a frame gets its class is data in analyzer/classify/table.py.
@@ -47,3 +47,15 @@ class DirectionSource(StrEnum):
     PACKET_TYPE = "packet_type"
     EPB_FLAGS = "epb_flags"
     SOURCE_MAC = "source_mac"
+
+
+class Look(IntEnum):
+    """What one frame says of itself; NONE is nothing that a row of the table asks for."""
+
+    NONE = 0
+    ARP_REQUEST = 1
+    ARP_ANNOUNCEMENT = 2
+    ARP_OTHER = 3
+    DHCP = 4
+    OWN_ADDRESS = 5
+    OTHER_ADDRESS = 6

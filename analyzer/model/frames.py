@@ -14,7 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 BATCH_FRAMES: Final = 16_384
-"""Frames a source puts into one batch at the most: those that a window of a file holds, unless they are tiny."""
+"""Frames that a live source puts into one batch at the most."""
+
+FILE_BATCH_FRAMES: Final = 65_536
+"""Frames of a file in one batch at the most: those that a window of it holds, unless they are tiny."""
 
 LINKTYPE_ETHERNET: Final = 1
 """LINKTYPE_ETHERNET of the registry at tcpdump.org/linktypes.html."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from analyzer.model.addresses import format_mac
 
@@ -63,3 +64,16 @@ class GuestIdentity:
     def with_macs(self, extra: tuple[int, ...]) -> GuestIdentity:
         """Give the same guest with ``extra`` addresses counted as its own, each once, order kept."""
         return replace(self, macs=tuple(dict.fromkeys((*self.macs, *extra))))
+
+
+def trusted_numbers(identity: GuestIdentity) -> tuple[frozenset[int], frozenset[int]]:
+    """Give the trusted IPv4 and IPv6 addresses of a guest as integers."""
+    found: list[IPv4Address | IPv6Address] = []
+    for address in identity.addresses:
+        if address.trusted:
+            try:
+                found.append(ip_address(address.value))
+            except ValueError:
+                continue  # no IP address: none that a packet could name
+    ipv4 = frozenset(int(one) for one in found if isinstance(one, IPv4Address))
+    return ipv4, frozenset(int(one) for one in found if isinstance(one, IPv6Address))

@@ -8,7 +8,7 @@ ctypedef unsigned int u32
 
 cdef Py_ssize_t _FRAMES, _OCTETS
 
-@cython.locals(i=Py_ssize_t, k=Py_ssize_t, n=Py_ssize_t, end=Py_ssize_t, length=Py_ssize_t, at=Py_ssize_t)
+@cython.locals(i=Py_ssize_t, first=Py_ssize_t, k=Py_ssize_t, n=Py_ssize_t, end=Py_ssize_t, length=Py_ssize_t, at=Py_ssize_t)
 cpdef Py_ssize_t set_aside(
     const long long[::1] rows, Py_ssize_t start, const u8[::1] data, const long long[::1] offsets,
     const u32[::1] captured, const long long[::1] ts_ns, const u32[::1] tag, const u16[::1] ethertype,

@@ -158,11 +158,12 @@ def set_aside(  # noqa: PLR0917 - one parameter a column
     with cython.nogil:
         while k < rows.shape[0] and n < to_offsets.shape[0]:
             i = rows[k]
-            length = frame_octets(offsets[i], captured[i], data.shape[0])
+            first = offsets[i]
+            length = frame_octets(first, captured[i], data.shape[0])
             if length > to_data.shape[0] - end:
                 break
             for at in range(length):
-                to_data[end + at] = data[offsets[i] + at]
+                to_data[end + at] = data[first + at]
             to_offsets[n] = end
             to_captured[n] = length
             to_ts_ns[n] = ts_ns[i]

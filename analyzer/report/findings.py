@@ -14,6 +14,9 @@ from analyzer.model.classes import CLASS_COUNT, FrameClass
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Sequence
 
+SENDERS_KEPT: Final = 3
+"""MACs that are named of those that sent to one foreign MAC what the guest made use of."""
+
 SAMPLES_KEPT: Final = 8
 """Samples that a report keeps of each class: the earliest."""
 
@@ -69,6 +72,32 @@ def unseen(counts: Sequence[Sequence[int]]) -> list[Subclass]:
         for kind, (frames, octets) in zip(UNSEEN_CLASSES, counts, strict=True)
         if frames
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class UsedMac:
+    """A foreign MAC with the frames by which the guest made use of what went there: answers, and packets sent on.
+
+    ``both_ways`` of them may be for a packet that reached the guest by its own MAC, or by a group or broadcast, as
+    well. ``senders`` are the source MACs of what went to ``mac``, the first few.
+    """
+
+    mac: int
+    answered: int
+    forwarded: int
+    both_ways: int = 0
+    senders: tuple[int, ...] = ()
+
+    def merge(self, other: UsedMac) -> UsedMac:
+        """Give what two looks at the same MAC found together."""
+        senders = tuple(dict.fromkeys((*self.senders, *other.senders)))[:SENDERS_KEPT]
+        return UsedMac(
+            self.mac,
+            self.answered + other.answered,
+            self.forwarded + other.forwarded,
+            self.both_ways + other.both_ways,
+            senders,
+        )
 
 
 def merge_subclasses(found: Iterable[Subclass]) -> tuple[Subclass, ...]:

@@ -22,6 +22,7 @@ import numpy as np
 from analyzer.classify.network import decode_network
 from analyzer.model.classes import FrameClass
 from analyzer.model.network import NetworkFlag
+from analyzer.report.findings import UsedMac
 
 if TYPE_CHECKING:
     from analyzer.model.frames import I64, U8, U64, FrameBatch
@@ -30,39 +31,10 @@ if TYPE_CHECKING:
 FLOWS_KEPT: Final = 65_536
 """Foreign packets of different flows that are remembered, and as many others; answers to those beyond go unseen."""
 
-SENDERS_KEPT: Final = 3
-"""MACs that are named of those that sent to one foreign MAC what the guest made use of."""
-
 _ARP: Final = 0x0806 << 8
 _MEANT: Final = (FrameClass.UNICAST_TO_GUEST, FrameClass.BROADCAST, FrameClass.MULTICAST)
 _MIX: Final = (np.uint64(0x9E37_79B9_7F4A_7C15), np.uint64(0xBF58_476D_1CE4_E5B9), np.uint64(0x94D0_49BB_1331_11EB))
 """The constants of splitmix64 (Steele, Lea, Flood 2014)."""
-
-
-@dataclass(frozen=True, slots=True)
-class UsedMac:
-    """A foreign MAC with the frames by which the guest made use of what went there: answers, and packets sent on.
-
-    ``both_ways`` of them may be for a packet that reached the guest by its own MAC, or by a group or broadcast, as
-    well. ``senders`` are the source MACs of what went to ``mac``, the first few.
-    """
-
-    mac: int
-    answered: int
-    forwarded: int
-    both_ways: int = 0
-    senders: tuple[int, ...] = ()
-
-    def merge(self, other: UsedMac) -> UsedMac:
-        """Give what two looks at the same MAC found together."""
-        senders = tuple(dict.fromkeys((*self.senders, *other.senders)))[:SENDERS_KEPT]
-        return UsedMac(
-            self.mac,
-            self.answered + other.answered,
-            self.forwarded + other.forwarded,
-            self.both_ways + other.both_ways,
-            senders,
-        )
 
 
 @dataclass(slots=True)

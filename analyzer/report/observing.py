@@ -6,22 +6,22 @@ What lives here: the counting. What must not: what the counts mean (split.py). P
 from __future__ import annotations
 
 import itertools
-from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from analyzer.classify.deep_rows import DEEP, EARLY, STATE_LENGTH, choose_rows
 from analyzer.classify.lease_walk import ADDRESSES_PER_FRAME, walk_leases
-from analyzer.classify.looks import Look, looks_of
+from analyzer.classify.looks import looks_of
 from analyzer.classify.membership_walk import EVENTS_PER_FRAME, Event, walk_memberships
 from analyzer.classify.network import decode_network
-from analyzer.model.classes import FrameClass
+from analyzer.model.classes import FrameClass, Look
 from analyzer.model.columns import column
-from analyzer.model.frames import BATCH_FRAMES
+from analyzer.model.identity import trusted_numbers
 from analyzer.model.network import NetworkFlag, Service
 from analyzer.report.aside import FramesAside
 from analyzer.report.findings import Subclass
+from analyzer.report.first_look import FirstLook
+from analyzer.report.hitter_table import HitterTable
 from analyzer.report.observed import (
     ADDRESSES_KEPT,
     MEMBERSHIPS_KEPT,
@@ -33,18 +33,17 @@ from analyzer.report.observed import (
     merge_memberships,
 )
 from analyzer.report.sampling import SampleKeeper
-from analyzer.report.talkers import HitterTable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     import numpy.typing as npt
 
-    from analyzer.model.columns import Column
     from analyzer.model.frames import I64, U8, U64, FrameBatch
     from analyzer.model.identity import GuestIdentity
     from analyzer.model.network import NetworkBatch
     from analyzer.report.findings import Sample
+    from analyzer.report.report import Tally
     from analyzer.report.sampling import Describe
 
     Mask = npt.NDArray[np.bool_]
@@ -62,33 +61,15 @@ _COUNTED: Final = {
 }
 
 
-def trusted_addresses(identity: GuestIdentity) -> tuple[frozenset[int], frozenset[int]]:
-    """Give the trusted IPv4 and IPv6 addresses of a guest as integers."""
-    found: list[IPv4Address | IPv6Address] = []
-    for address in identity.addresses:
-        if address.trusted:
-            try:
-                found.append(ip_address(address.value))
-            except ValueError:
-                continue  # no IP address: none that a packet could name
-    ipv4 = frozenset(int(one) for one in found if isinstance(one, IPv4Address))
-    return ipv4, frozenset(int(one) for one in found if isinstance(one, IPv6Address))
-
-
 class Observer:
     """Counts what a deeper look tells, in memory that no input makes grow."""
 
     def __init__(self, identity: GuestIdentity) -> None:
-        ipv4, ipv6 = trusted_addresses(identity)
+        ipv4, ipv6 = trusted_numbers(identity)
         self._ipv4: U64 = np.array(sorted(ipv4), np.uint64)
         self._macs: U64 = np.array(identity.macs, np.uint64)
         self._ipv6: U64 = np.array([half for one in sorted(ipv6) for half in divmod(one, 2**64)], np.uint64)
         self._counts: I64 = np.zeros((len(Look), 2), np.int64)
-        self.vlans: I64 = np.zeros(2 * 4096, np.int64)
-        """Frames and octets of what the guest sends, by VLAN."""
-        self._deep: I64 = np.zeros(BATCH_FRAMES, np.int64)
-        self._early: I64 = np.zeros(BATCH_FRAMES, np.int64)
-        self._state: I64 = np.zeros(STATE_LENGTH, np.int64)
         self._asked = HitterTable(FrameClass.BROADCAST, "dst")
         self._aside = FramesAside()
         self._samples = SampleKeeper()
@@ -97,7 +78,6 @@ class Observer:
         self._addresses: tuple[SeenAddress, ...] = ()
         self._more_groups = False
         self._more_addresses = False
-        self._own = self._columns()
 
     @property
     def limits(self) -> I64:
@@ -109,40 +89,20 @@ class Observer:
         """Say whether own unicast is told apart by the address that it goes to."""
         return bool(len(self._ipv4) or len(self._ipv6))
 
-    def _columns(self) -> tuple[Column, ...]:
-        """Give the columns of choose_rows that stay the same from batch to batch."""
-        counts = self._counts.reshape(-1)
-        limits, own = self._samples.limits, (self.vlans, counts, self._deep, self._early, self._state)
-        return tuple(column(array) for array in (self._ipv4, self._ipv6, limits, *own))
+    def first_look(self) -> FirstLook:
+        """Give room for a first look, which chooses for this observer."""
+        return FirstLook(self._samples.limits, self._ipv4, self._ipv6)
 
-    def add(self, batch: FrameBatch, classes: U8, order: I64) -> None:
-        """Look at those of n frames with their n classes that tell something; ``order`` are the rows, class by class.
+    def add(self, batch: FrameBatch, classes: U8, look: FirstLook) -> None:
+        """Look at those of n frames with their n classes that the first look chose.
 
         Those that need a deeper look are set aside until they are worth one.
         """
-        if len(batch) > len(self._deep):
-            self._deep, self._early = np.zeros((2, len(batch)), np.int64)
-            self._own = self._columns()
-        raw = batch.raw
-        choose_rows(
-            column(order),
-            column(classes),
-            column(batch.ethertype),
-            column(batch.dst),
-            column(batch.tags),
-            column(batch.vlan),
-            column(batch.octets),
-            column(raw.ts_ns),
-            column(batch.network),
-            column(raw.offsets),
-            column(raw.captured),
-            column(raw.data),
-            *self._own,
-        )
-        if self._state[EARLY]:
-            self._samples.offer(batch, classes, self._early[: self._state[EARLY]])
-        if self._state[DEEP]:
-            for aside in self._aside.add(batch, classes, self._deep[: self._state[DEEP]]):
+        early, deep = look.early, look.deep
+        if len(early):
+            self._samples.offer(batch, classes, early)
+        if len(deep):
+            for aside in self._aside.add(batch, classes, deep):
                 self._look(*aside)
 
     def _look_at_rest(self) -> None:
@@ -259,27 +219,26 @@ class Observer:
         self._more_addresses |= not found.all()
         return found
 
-    def finish(self) -> Observed:
-        """Give what was seen."""
+    def finish(self, looks: Sequence[FirstLook]) -> Observed:
+        """Give what was seen, by the first looks as well."""
         self._look_at_rest()
-        pairs = self.vlans.reshape(-1, 2)
-        vlans = np.flatnonzero(pairs[:, 0])
         return Observed(
             memberships=self._memberships,
             ipv4=self._answers[4],
             ipv6=self._answers[6],
-            vlans=tuple(zip(vlans.tolist(), *pairs[vlans].T.tolist(), strict=True)),
+            vlans=nonzero(look.sent_vlans for look in looks),
             addresses=self._addresses,
             asked=self._asked.finish(),
             more_groups=self._more_groups,
             more_addresses=self._more_addresses,
         )
 
-    def subclasses(self) -> tuple[Subclass, ...]:
-        """Give the subclasses that single frames tell."""
+    def subclasses(self, looks: Sequence[FirstLook]) -> tuple[Subclass, ...]:
+        """Give the subclasses that single frames tell, those that the first looks counted too."""
         self._look_at_rest()
+        counts = self._counts + sum(look.looks.reshape(-1, 2) for look in looks)
         rows = [
-            Subclass(*named, is_unrelated=False, frames=int(self._counts[look, 0]), octets=int(self._counts[look, 1]))
+            Subclass(*named, is_unrelated=False, frames=int(counts[look, 0]), octets=int(counts[look, 1]))
             for look, named in _COUNTED.items()
         ]
         return tuple(sorted(row for row in rows if row.frames))
@@ -311,7 +270,7 @@ def addresses_of(batch: FrameBatch, network: NetworkBatch, is_sent: Mask) -> lis
     is_arp = is_sent & (network.service == Service.ARP) & network.has(NetworkFlag.HAS_ARP) & (network.arp_plen == 4)  # noqa: PLR2004 - octets of IPv4
     ipv4 = np.flatnonzero(is_arp & is_unicast_ipv4(network.arp_spa))
     low = network.arp_spa[ipv4].astype(np.uint64)
-    is_nd = is_sent & np.isin(network.service, (Service.NEIGHBOUR_DISCOVERY, Service.MLD))
+    is_nd = is_sent & ((network.service == Service.NEIGHBOUR_DISCOVERY) | (network.service == Service.MLD))
     has_source = (network.src_hi != 0) | (network.src_lo != 0)
     sources = np.flatnonzero(is_nd & has_source & is_unicast_ipv6(network.src_hi))
     kind = network.icmp_type
@@ -385,3 +344,13 @@ def is_unicast_ipv6(high: U64) -> Mask:
     """Say which IPv6 addresses are no multicast, by their upper 64 bits: RFC 4291, 2.7."""
     found: Mask = high >> np.uint64(56) != 0xFF  # noqa: PLR2004 - as said
     return found
+
+
+def nonzero(counted: Iterable[I64]) -> Tally:
+    """Give the numbers that any frames were counted of, from tables of (frames, octets) whose place is the number."""
+    counts = sum(counted)
+    if isinstance(counts, int):
+        return ()
+    pairs = counts.reshape(-1, 2)
+    numbers = np.flatnonzero(pairs[:, 0])
+    return tuple(zip(numbers.tolist(), *pairs[numbers].T.tolist(), strict=True))

@@ -7,7 +7,7 @@ nobody can choose (the kernel's on a tap): each second of a batch costs a pass o
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from analyzer.model.classes import CLASS_COUNT
 from analyzer.model.columns import column
 from analyzer.model.frames import BATCH_FRAMES
 from analyzer.report import flows
+from analyzer.report.times import NS_PER_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +25,14 @@ if TYPE_CHECKING:
 
 _ROOM: Final = 4096
 _PLACES: Final = 2 * _ROOM
+
+
+class Gathered(NamedTuple):
+    """Flows, int64[n, 8], the number of the time bin that all their frames lie in, and its width in seconds."""
+
+    bin: int
+    bin_s: int
+    flows: I64
 
 
 class PlainFrames:
@@ -41,8 +50,9 @@ class PlainFrames:
         self._rows: I64 = np.zeros(BATCH_FRAMES, np.int64)
         self._state: I64 = np.zeros(flows.STATE_LENGTH, np.int64)
         self._bin = self._begin_ns = self._end_ns = 0
+        self._bin_s = 1
 
-    def gather(self, raw: RawFrames, bin_ns: int) -> Iterator[tuple[int, I64]]:
+    def gather(self, raw: RawFrames, bin_s: int) -> Iterator[Gathered]:
         """Gather the frames of a batch; yields flows, as ``take`` gives them, as often as there is no room for more."""
         if len(raw) > len(self._rows):
             self._rows = np.zeros(len(raw), np.int64)
@@ -50,17 +60,19 @@ class PlainFrames:
         state[flows.ROW] = state[flows.REST] = 0
         while state[flows.ROW] < len(raw):
             if not state[flows.FLOWS]:
+                bin_ns = bin_s * NS_PER_S
                 number = int(raw.ts_ns[state[flows.ROW]]) // bin_ns
                 self._bin, self._begin_ns, self._end_ns = number, number * bin_ns, (number + 1) * bin_ns
+                self._bin_s = bin_s
             self._gather(raw, self._begin_ns, self._end_ns)
             if state[flows.ROW] < len(raw):
                 yield from self.take()
         self.rest = self._rows[: int(state[flows.REST])]
 
-    def take(self) -> Iterator[tuple[int, I64]]:
-        """Yield the flows gathered so far, int64[n, 8], and the number of their time bin; there are none afterwards."""
+    def take(self) -> Iterator[Gathered]:
+        """Yield the flows gathered so far; there are none afterwards."""
         if count := int(self._state[flows.FLOWS]):
-            yield self._bin, self._flows.reshape(-1, flows.FLOW_LENGTH)[:count]
+            yield Gathered(self._bin, self._bin_s, self._flows.reshape(-1, flows.FLOW_LENGTH)[:count])
             self._places[:] = 0
             self._state[flows.FLOWS] = 0
 

@@ -187,7 +187,11 @@ def _timeline(bin_s: int, rows: Sequence[doc.TimelineRow]) -> Timeline:
     if any(parse_second(row.t) < _EARLIEST_S for row in rows):
         raise ValueError("a bin of the timeline begins before the year 1000")
     bins: dict[int, list[int]] = {}
+    if any(row.octets and not row.frames for row in rows):
+        raise ValueError("a bin of the timeline has octets of no frame")
     for row in rows:
+        if not row.frames:
+            continue  # as it is not there
         counts = bins.setdefault(parse_second(row.t) // bin_s, [0] * COUNTS)
         kind = FrameClass[row.kind.upper()]
         counts[2 * kind], counts[2 * kind + 1] = row.frames, row.octets

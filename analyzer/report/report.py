@@ -1,7 +1,7 @@
 """The report: what one card saw, from however many windows. A value that merges.
 
-What lives here: the report and how it is built from batches. What must not: files, documents (store.py), pandas
-(views.py). Built by the pipeline.
+What lives here: the report. What must not: how it is counted from batches (builder.py), documents (store.py), pandas
+(views.py). Needs no numpy, so that a command that shows a report starts without it.
 """
 
 from __future__ import annotations
@@ -10,40 +10,20 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
-from analyzer.classify.description import describe_frames
 from analyzer.model.classes import CLASS_COUNT, TO_GUEST_CLASSES, DirectionSource, FrameClass
-from analyzer.model.columns import column
-from analyzer.model.frames import BATCH_FRAMES
-from analyzer.report import tables
-from analyzer.report.findings import (
-    UNSEEN,
-    UNSEEN_CLASSES,
-    Cause,
-    Sample,
-    Subclass,
-    merge_causes,
-    merge_samples,
-    merge_subclasses,
-    unseen,
-)
+from analyzer.report.findings import UNSEEN, Cause, Sample, Subclass, merge_causes, merge_samples, merge_subclasses
 from analyzer.report.identities import merge_identities
 from analyzer.report.observed import Observed
-from analyzer.report.observing import Observer
-from analyzer.report.plain_frames import PlainFrames, counts_of, of_class
 from analyzer.report.split import unrelated
-from analyzer.report.talkers import Hitters, HitterTable
-from analyzer.report.timeline import COUNTS, Timeline, TimelineCounts
+from analyzer.report.talkers import Hitters
+from analyzer.report.timeline import Timeline
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from analyzer.classify.classifier import Classifier
-    from analyzer.model.frames import I64, U8, FrameBatch, RawFrames
+    from analyzer.model.frames import I64
     from analyzer.model.identity import GuestIdentity
     from analyzer.model.window import CaptureWindow
-    from analyzer.report.sampling import Describe
 
 ClassCounts = tuple[tuple[int, int], ...]
 """Frames and octets of each class, in the order of FrameClass."""
@@ -104,6 +84,8 @@ class Report:
     @property
     def counts(self) -> I64:
         """The class counts as int64[6, 2]: FrameClass x (frames, octets)."""
+        import numpy as np  # noqa: PLC0415 - who only passes a report on does without arrays
+
         return np.array(self.class_counts, np.int64)
 
     @property
@@ -213,156 +195,3 @@ def merge_tallies(rows: Iterable[tuple[int, int, int]]) -> Tally:
         frames[number] += some_frames
         octets[number] += some_octets
     return tuple((number, frames[number], octets[number]) for number in sorted(frames))
-
-
-class ReportBuilder:
-    """Counts batches into a report, in memory that no input makes grow."""
-
-    def __init__(self, identity: GuestIdentity, direction_source: DirectionSource) -> None:
-        self._identity = identity
-        self._direction_source = direction_source
-        self._totals: I64 = np.zeros(COUNTS, np.int64)
-        self._ethertypes: I64 = np.zeros(2 * 65536, np.int64)
-        self._vlans: I64 = np.zeros(2 * 4096, np.int64)
-        self._state: I64 = np.zeros(tables.STATE_LENGTH, np.int64)
-        self._rows: I64 = np.zeros(BATCH_FRAMES, np.int64)
-        self._starts: I64 = np.zeros(CLASS_COUNT + 1, np.int64)
-        self._segments = 0
-        self._bins: I64 = np.zeros(_BINS_AT_ONCE, np.int64)
-        self._bin_counts: I64 = np.zeros(_BINS_AT_ONCE * COUNTS, np.int64)
-        self._timeline = TimelineCounts()
-        self._talkers = HitterTable(FrameClass.FOREIGN_UNICAST, "src", "dst")
-        self._groups = HitterTable(FrameClass.MULTICAST, "dst")
-        self._senders = HitterTable(FrameClass.FROM_GUEST, "src")
-        self._observer = Observer(identity)
-        self._plain: PlainFrames | None = None
-        self._unseen: I64 = np.zeros((len(UNSEEN_CLASSES), 2), np.int64)
-
-    @property
-    def counts(self) -> I64:
-        """The counts so far as int64[6, 2]: FrameClass x (frames, octets); a copy."""
-        self._settle()
-        return self._totals.reshape(CLASS_COUNT, 2).copy()
-
-    def add(self, batch: FrameBatch, classes: U8) -> None:
-        """Count n frames with their n classes."""
-        if len(batch) > len(self._rows):
-            self._rows = np.zeros(len(batch), np.int64)
-        rows = self._rows[: len(batch)]
-        tables.order_by_class(column(classes), column(rows), column(self._starts))
-        starts = self._starts.tolist()
-        at = 0
-        while at < len(batch):
-            at = self._tally(batch, classes, at)
-        self._tally_types(batch, rows, starts[FrameClass.FROM_GUEST])
-        self._segments += int(batch.segments.sum(dtype=np.int64))
-        for table, kind in (
-            (self._talkers, FrameClass.FOREIGN_UNICAST),
-            (self._groups, FrameClass.MULTICAST),
-            (self._senders, FrameClass.FROM_GUEST),
-        ):
-            table.add_rows(batch, rows[starts[kind] : starts[kind + 1]])
-        self._observer.add(batch, classes, rows)
-
-    def add_plain(self, raw: RawFrames, classifier: Classifier) -> I64:
-        """Count those frames of a live tap that are plain, by their flows, and give the rows of the others."""
-        observer = self._observer
-        if self._plain is None:
-            self._plain = PlainFrames(classifier, observer.limits, judges_addresses=observer.judges_addresses)
-        for number, flows in self._plain.gather(raw, self._timeline.bin_ns):
-            self._count_flows(number, flows)
-        return self._plain.rest
-
-    def _count_flows(self, number: int, flows: I64) -> None:
-        """Count flows of a time bin."""
-        counts = counts_of(flows, self._ethertypes, self._vlans, self._observer.vlans)
-        self._totals += counts
-        self._timeline.add_rows(np.array([number]), counts.reshape(1, -1))
-        self._segments += int(counts[::2].sum())
-        src, dst, _, *sums, _ = of_class(flows, FrameClass.FOREIGN_UNICAST).T
-        self._talkers.add_sums(src, dst, *sums)
-        src, dst, _, *sums, _ = of_class(flows, FrameClass.FROM_GUEST).T
-        self._senders.add_sums(src, np.zeros_like(dst), *sums)
-
-    def add_unseen(self, ts_ns: int, own: I64) -> None:
-        """Count what nobody looked at: frames, octets and segments to the guest and from it, int64[2, 3], at a time."""
-        counts: I64 = np.zeros((CLASS_COUNT, 2), np.int64)
-        counts[list(UNSEEN_CLASSES)] = own[:, :2]
-        self._unseen += own[:, :2]
-        self._totals += counts.reshape(-1)
-        self._segments += int(own[:, 2].sum())
-        self._timeline.add_rows(np.array([ts_ns // self._timeline.bin_ns]), counts.reshape(1, -1))
-
-    def sample_heads(self) -> list[bytes]:
-        """Give the first octets of the frames that ``finish`` has described, for whoever describes those of many."""
-        return self._observer.sample_heads()
-
-    def _settle(self) -> None:
-        """Count what is gathered."""
-        for number, flows in self._plain.take() if self._plain is not None else ():
-            self._count_flows(number, flows)
-
-    def finish(
-        self,
-        windows: tuple[CaptureWindow, ...],
-        frames_file: FramesFile | None = None,
-        notes: tuple[str, ...] = (),
-        describe: Describe = describe_frames,
-    ) -> Report:
-        """Give the report of what was added, taken in ``windows``; ``describe`` describes its samples."""
-        self._settle()
-        return Report(
-            identity=self._identity,
-            direction_source=self._direction_source,
-            windows=windows_in_order(windows),
-            class_counts=tuple((int(frames), int(octets)) for frames, octets in self.counts),
-            segments=self._segments,
-            talkers=self._talkers.finish(),
-            groups=self._groups.finish(),
-            senders=self._senders.finish(),
-            ethertypes=_nonzero(self._ethertypes),
-            vlans=_nonzero(self._vlans),
-            timeline=self._timeline.finish(),
-            subclasses=merge_subclasses((*self._observer.subclasses(), *unseen(self._unseen.tolist()))),
-            samples=self._observer.samples(describe),
-            observed=self._observer.finish(),
-            frames_file=frames_file if len(windows) == 1 else None,
-            notes=tuple(sorted(set(notes))),
-        )
-
-    def _tally(self, batch: FrameBatch, classes: U8, at: int) -> int:
-        rows = tables.tally(
-            column(classes),
-            column(batch.octets),
-            column(batch.raw.ts_ns),
-            self._timeline.bin_ns,
-            column(self._bins),
-            column(self._bin_counts),
-            at,
-            column(self._state),
-        )
-        counts = self._bin_counts.reshape(-1, COUNTS)[:rows]
-        self._totals += counts.sum(axis=0)
-        self._timeline.add_rows(self._bins[:rows], counts)
-        return int(self._state[0])
-
-    def _tally_types(self, batch: FrameBatch, rows: I64, stop: int) -> None:
-        tables.tally_types(
-            column(rows),
-            stop,
-            column(batch.octets),
-            column(batch.ethertype),
-            column(batch.tags),
-            column(batch.vlan),
-            column(self._ethertypes),
-            column(self._vlans),
-        )
-
-
-_BINS_AT_ONCE: Final = 256
-
-
-def _nonzero(counts: I64) -> Tally:
-    pairs = counts.reshape(-1, 2)
-    numbers = np.flatnonzero(pairs[:, 0])
-    return tuple(zip(numbers.tolist(), *pairs[numbers].T.tolist(), strict=True))

@@ -39,7 +39,7 @@ class SampleKeeper:
 
     def offer(self, batch: FrameBatch, classes: U8, rows: I64) -> None:
         """Take those of ``rows`` that are early enough."""
-        for kind in np.unique(classes[rows]).tolist():
+        for kind in np.flatnonzero(np.bincount(classes[rows])).tolist():
             self._offer(batch, kind, rows[classes[rows] == kind])
 
     def _offer(self, batch: FrameBatch, kind: int, rows: I64) -> None:

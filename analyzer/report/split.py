@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from analyzer.classify.looks import Look
 from analyzer.classify.subclasses import SUBCLASS_TABLE, Family, GuestFacts, SubclassFacts, remainder, subclass_of
-from analyzer.model.classes import FrameClass
+from analyzer.model.classes import FrameClass, Look
+from analyzer.model.identity import trusted_numbers
 from analyzer.report.findings import UNSEEN, Subclass, merge_subclasses
-from analyzer.report.observing import trusted_addresses
 from analyzer.report.senders import senders_with_roles
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ _DERIVED: Final = {(row.kind, row.name) for row in SUBCLASS_TABLE if row.name no
 def guest_facts(report: Report) -> GuestFacts:
     """Give what is known of the guest of a report: its identity, and what its traffic told."""
     identity, observed = report.identity, report.observed
-    ipv4, ipv6 = trusted_addresses(identity)
+    ipv4, ipv6 = trusted_numbers(identity)
     seen = observed.addresses
     local = {mac & 0xFFFFFF for mac in identity.macs}  # of the link-local address made of it: RFC 4291, appendix A
     own_ipv6 = ipv6 | {one.value for one in seen if one.version == _IPV6}

@@ -20,7 +20,7 @@ from analyzer.report.writing import write
 if TYPE_CHECKING:
     from analyzer.report.report import Report
 
-__all__ = ["encode", "from_document", "macs_seen", "schema", "to_document"]
+__all__ = ["encode", "from_document", "macs_seen", "schema", "to_document", "version"]
 
 SIZE_LIMIT: Final = 64 * 1024 * 1024
 """Octets of a document at the most: one with every table full, from many merged reports, is below 20 MiB."""
@@ -28,13 +28,13 @@ SIZE_LIMIT: Final = 64 * 1024 * 1024
 
 def to_document(report: Report) -> dict[str, Any]:
     """Give the report as JSON values."""
-    built: dict[str, Any] = msgspec.to_builtins(write(report, _version()))
+    built: dict[str, Any] = msgspec.to_builtins(write(report, version()))
     return built
 
 
 def encode(report: Report) -> bytes:
     """Give the report as one line of JSON."""
-    return msgspec.json.encode(write(report, _version()))
+    return msgspec.json.encode(write(report, version()))
 
 
 def from_document(document: bytes | dict[str, Any], where: str = "the report") -> Report:
@@ -70,13 +70,13 @@ def _one_line_descriptions(value: Any) -> Any:  # noqa: ANN401 - any JSON value
 
 
 @cache
-def _version() -> str | None:
+def version() -> str | None:
     """Give the version of the nwscan that is installed; None where nobody can tell, as in a confined worker."""
     try:
-        from importlib.metadata import version  # noqa: PLC0415 - takes longer than a small report
+        from importlib.metadata import version as installed  # noqa: PLC0415 - takes longer than a small report
     except ImportError:
         return None
     try:
-        return version("nwscan")
+        return installed("nwscan")
     except ImportError:  # PackageNotFoundError is one
         return None

@@ -19,15 +19,25 @@ from typing import TYPE_CHECKING, Final
 
 import cython
 
-from analyzer.model.classes import CLASS_COUNT
+from analyzer.model.classes import CLASS_COUNT, FrameClass
+from analyzer.report.times import NS_PER_S
 
 if TYPE_CHECKING:
     from analyzer.model.columns import Column
 
 _CLASS_COUNT = CLASS_COUNT
-_STATE_ROW = 0
+_MULTICAST = int(FrameClass.MULTICAST)
+_FOREIGN_UNICAST = int(FrameClass.FOREIGN_UNICAST)
+_FROM_GUEST = int(FrameClass.FROM_GUEST)
+_NS_PER_S = NS_PER_S
 
-STATE_LENGTH: Final = 1
+ROW: Final = 0
+BINS: Final = 1
+SEGMENTS: Final = 2
+STATE_LENGTH: Final = 3
+_ROW = ROW
+_BINS = BINS
+_SEGMENTS = SEGMENTS
 
 SLOT_LENGTH: Final = 7
 
@@ -46,35 +56,67 @@ _MASK = 0xFFFFFFFFFFFFFFFF
 """64 bits; names, since C has no literals of that size here."""
 
 
+def look(  # noqa: PLR0917 - one parameter a column
+    classes: Column,
+    octets: Column,
+    ts_ns: Column,
+    segments: Column,
+    ethertype: Column,
+    tags: Column,
+    vlan: Column,
+    bin_s: int,
+    rows: Column,
+    starts: Column,
+    ethertypes: Column,
+    vlans: Column,
+    bins: Column,
+    bin_counts: Column,
+    state: Column,
+) -> None:
+    """Count what does not depend on the order of batches: classes, types, VLANs, time bins, segments.
+
+    The lock is let go of once for all of it: each time costs two threads more than a short loop. ``state`` is set to
+    the rows tallied, the bins filled, and the segments of the batch.
+    """
+    with cython.nogil:
+        order_by_class(classes, rows, starts)
+        state[_ROW] = 0
+        state[_BINS] = tally(classes, octets, ts_ns, bin_s, bins, bin_counts, 0, state)
+        tally_types(rows, starts[_FROM_GUEST], octets, ethertype, tags, vlan, ethertypes, vlans)
+        count = 0
+        for i in range(segments.shape[0]):
+            count += segments[i]
+        state[_SEGMENTS] = count
+
+
 def order_by_class(classes: Column, rows: Column, starts: Column) -> None:
     """Fill ``rows`` with the rows in the order of their classes, ``starts`` with where each class begins, and the end.
 
     A loop over the rows of one class has no branch that depends on the class: the processor guesses right.
     """
-    with cython.nogil:
-        for kind in range(_CLASS_COUNT + 1):
-            starts[kind] = 0
-        for i in range(classes.shape[0]):
-            starts[classes[i]] += 1
-        place = 0
-        for kind in range(_CLASS_COUNT):
-            count = starts[kind]
-            starts[kind] = place
-            place += count
-        for i in range(classes.shape[0]):
-            kind = classes[i]
-            rows[starts[kind]] = i
-            starts[kind] += 1
-        for kind in range(_CLASS_COUNT, 0, -1):
-            starts[kind] = starts[kind - 1]
-        starts[0] = 0
+    for kind in range(_CLASS_COUNT + 1):
+        starts[kind] = 0
+    for i in range(classes.shape[0]):
+        starts[classes[i]] += 1
+    place = 0
+    for kind in range(_CLASS_COUNT):
+        count = starts[kind]
+        starts[kind] = place
+        place += count
+    for i in range(classes.shape[0]):
+        kind = classes[i]
+        rows[starts[kind]] = i
+        starts[kind] += 1
+    for kind in range(_CLASS_COUNT, 0, -1):
+        starts[kind] = starts[kind - 1]
+    starts[0] = 0
 
 
 def tally(
     classes: Column,
     octets: Column,
     ts_ns: Column,
-    bin_ns: int,
+    bin_s: int,
     bins: Column,
     bin_counts: Column,
     start: int,
@@ -82,38 +124,38 @@ def tally(
 ) -> int:
     """Count the frames from ``start`` on by time and class; gives how many bins were filled.
 
-    ``state`` is set to where it stopped. ``bins`` are the numbers of the bins and ``bin_counts`` 12 counts of each; it
-    stops where ``bins`` is full.
+    ``state`` is set to where it stopped. Bins are ``bin_s`` seconds wide; ``bins`` are their numbers and ``bin_counts``
+    12 counts of each; it stops where ``bins`` is full.
     """
     rows = 0
     current = 0
     begin_ns = 0
     width_ns = 0
+    bin_ns = bin_s * _NS_PER_S
     i = start
-    with cython.nogil:
-        while i < classes.shape[0]:
-            if ts_ns[i] < begin_ns or apart(ts_ns[i], begin_ns) >= width_ns:
-                number = ts_ns[i] // bin_ns
-                begin_ns = number * bin_ns
-                width_ns = bin_ns
-                if begin_ns > ts_ns[i]:  # pragma: no cover - C rounds towards zero, Python down
-                    number -= 1
-                    begin_ns = ts_ns[i]  # int64 may not hold where it begins
-                    width_ns = 1
-                if rows == 0 or number != current:  # pragma: no branch - one bin twice only where C rounds, as above
-                    if rows == bins.shape[0]:
-                        break
-                    current = number
-                    bins[rows] = number
-                    base = rows * 2 * _CLASS_COUNT
-                    for last in range(2 * _CLASS_COUNT):
-                        bin_counts[base + last] = 0
-                    rows += 1
-            base = (rows - 1) * 2 * _CLASS_COUNT + 2 * classes[i]
-            bin_counts[base] += 1
-            bin_counts[base + 1] += octets[i]
-            i += 1
-    state[_STATE_ROW] = i
+    while i < classes.shape[0]:
+        if ts_ns[i] < begin_ns or apart(ts_ns[i], begin_ns) >= width_ns:
+            number = ts_ns[i] // bin_ns
+            begin_ns = number * bin_ns
+            width_ns = bin_ns
+            if begin_ns > ts_ns[i]:  # pragma: no cover - C rounds towards zero, Python down
+                number -= 1
+                begin_ns = ts_ns[i]  # int64 may not hold where it begins
+                width_ns = 1
+            if rows == 0 or number != current:  # pragma: no branch - one bin twice only where C rounds, as above
+                if rows == bins.shape[0]:
+                    break
+                current = number
+                bins[rows] = number
+                base = rows * 2 * _CLASS_COUNT
+                for last in range(2 * _CLASS_COUNT):
+                    bin_counts[base + last] = 0
+                rows += 1
+        base = (rows - 1) * 2 * _CLASS_COUNT + 2 * classes[i]
+        bin_counts[base] += 1
+        bin_counts[base + 1] += octets[i]
+        i += 1
+    state[_ROW] = i
     return rows
 
 
@@ -136,14 +178,13 @@ def tally_types(
 
     ``ethertypes`` is 65536 x and ``vlans`` 4096 x (frames, octets).
     """
-    with cython.nogil:
-        for k in range(stop):
-            i = rows[k]
-            ethertypes[2 * ethertype[i]] += 1
-            ethertypes[2 * ethertype[i] + 1] += octets[i]
-            if tags[i]:
-                vlans[2 * (vlan[i] & 0xFFF)] += 1
-                vlans[2 * (vlan[i] & 0xFFF) + 1] += octets[i]
+    for k in range(stop):
+        i = rows[k]
+        ethertypes[2 * ethertype[i]] += 1
+        ethertypes[2 * ethertype[i] + 1] += octets[i]
+        if tags[i]:
+            vlans[2 * (vlan[i] & 0xFFF)] += 1
+            vlans[2 * (vlan[i] & 0xFFF) + 1] += octets[i]
 
 
 def slot_of(first: int, second: int, seed: int) -> int:
@@ -151,6 +192,44 @@ def slot_of(first: int, second: int, seed: int) -> int:
     mixed = ((first ^ seed) * _MIX + second) & _MASK
     mixed = ((mixed ^ (mixed >> 29)) * (seed | 1)) & _MASK
     return mixed >> 32
+
+
+def absorb_three(  # noqa: PLR0917 - one parameter a column
+    rows: Column,
+    starts: Column,
+    src: Column,
+    dst: Column,
+    octets: Column,
+    ts_ns: Column,
+    limit: int,
+    seeds: Column,
+    errors: Column,
+    talkers: Column,
+    talkers_used: Column,
+    groups: Column,
+    groups_used: Column,
+    senders: Column,
+    senders_used: Column,
+    state: Column,
+) -> None:
+    """Count foreign unicast by both addresses, multicast by destination, and what the guest sent by source.
+
+    ``rows`` and ``starts`` are of order_by_class; ``seeds`` and ``errors`` have one value a table, and ``state`` is set
+    to the place in ``rows`` that each stopped at. See absorb.
+    """
+    with cython.nogil:
+        state[0] = absorb(
+            rows, starts[_FOREIGN_UNICAST], starts[_FOREIGN_UNICAST + 1], src, dst, 1, octets, ts_ns, seeds[0],
+            errors[0], talkers, limit, talkers_used,
+        )  # fmt: skip
+        state[1] = absorb(
+            rows, starts[_MULTICAST], starts[_MULTICAST + 1], dst, dst, 0, octets, ts_ns, seeds[1],
+            errors[1], groups, limit, groups_used,
+        )  # fmt: skip
+        state[2] = absorb(
+            rows, starts[_FROM_GUEST], starts[_FROM_GUEST + 1], src, src, 0, octets, ts_ns, seeds[2],
+            errors[2], senders, limit, senders_used,
+        )  # fmt: skip
 
 
 def absorb(  # noqa: PLR0917 - one parameter a column
@@ -176,34 +255,33 @@ def absorb(  # noqa: PLR0917 - one parameter a column
     mask = table.shape[0] // _SLOT - 1
     second_key = 0
     k = start
-    with cython.nogil:
-        while k < stop:
-            i = rows[k]
-            first_key = first[i]
-            if has_second:
-                second_key = second[i]
-            slot = slot_of(first_key, second_key, seed) & mask
+    while k < stop:
+        i = rows[k]
+        first_key = first[i]
+        if has_second:
+            second_key = second[i]
+        slot = slot_of(first_key, second_key, seed) & mask
+        base = slot * _SLOT
+        while table[base + _FRAMES] and (table[base] != first_key or table[base + _SECOND] != second_key):
+            slot = (slot + 1) & mask
             base = slot * _SLOT
-            while table[base + _FRAMES] and (table[base] != first_key or table[base + _SECOND] != second_key):
-                slot = (slot + 1) & mask
-                base = slot * _SLOT
-            if table[base + _FRAMES] == 0:
-                if used[0] == limit:
-                    break
-                used[0] += 1
-                table[base] = first_key
-                table[base + _SECOND] = second_key
-                table[base + _OCTETS] = 0
-                table[base + _FIRST_NS] = ts_ns[i]
-                table[base + _LAST_NS] = ts_ns[i]
-                table[base + _ERROR] = error
-            table[base + _FRAMES] += 1
-            table[base + _OCTETS] += octets[i]
-            if ts_ns[i] > table[base + _LAST_NS]:
-                table[base + _LAST_NS] = ts_ns[i]
-            elif ts_ns[i] < table[base + _FIRST_NS]:
-                table[base + _FIRST_NS] = ts_ns[i]
-            k += 1
+        if table[base + _FRAMES] == 0:
+            if used[0] == limit:
+                break
+            used[0] += 1
+            table[base] = first_key
+            table[base + _SECOND] = second_key
+            table[base + _OCTETS] = 0
+            table[base + _FIRST_NS] = ts_ns[i]
+            table[base + _LAST_NS] = ts_ns[i]
+            table[base + _ERROR] = error
+        table[base + _FRAMES] += 1
+        table[base + _OCTETS] += octets[i]
+        if ts_ns[i] > table[base + _LAST_NS]:
+            table[base + _LAST_NS] = ts_ns[i]
+        elif ts_ns[i] < table[base + _FIRST_NS]:
+            table[base + _FIRST_NS] = ts_ns[i]
+        k += 1
     return k
 
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from analyzer.model.classes import CLASS_COUNT
 from analyzer.report.times import NS_PER_S
 
@@ -47,6 +45,8 @@ class Timeline:
 
         Where gaps would make them more than ``MAX_BINS`` rows, the bins that are there stand alone.
         """
+        import numpy as np  # noqa: PLC0415 - who only passes a report on does without arrays
+
         if not self.bins:
             return np.zeros(0, np.int64), np.zeros((0, CLASS_COUNT, 2), np.int64)
         numbers = [number for number, _ in self.bins]
@@ -60,6 +60,8 @@ class Timeline:
 
     def _starts_ns(self, numbers: Iterable[int]) -> I64:
         """Give where the bins begin; the first may begin before int64 does."""
+        import numpy as np  # noqa: PLC0415 - as above
+
         width_ns = self.bin_s * NS_PER_S
         return np.array([min(max(number * width_ns, -_LIMIT_NS), _LIMIT_NS) for number in numbers], np.int64)
 
@@ -74,11 +76,6 @@ class TimelineCounts:
         self.bin_s = 1
         self._bins: dict[int, list[int]] = {}
 
-    @property
-    def bin_ns(self) -> int:
-        """The width of a bin in nanoseconds."""
-        return self.bin_s * NS_PER_S
-
     def add(self, bin_s: int, bins: tuple[Bin, ...]) -> None:
         """Add bins of any width that is a power of two."""
         while self.bin_s < bin_s:
@@ -87,10 +84,10 @@ class TimelineCounts:
             self._count(number // (self.bin_s // bin_s), counts)
         self._fit()
 
-    def add_rows(self, numbers: I64, counts: I64) -> None:
-        """Add int64[n] bins of the present width with their int64[n, 12] counts."""
+    def add_rows(self, numbers: I64, counts: I64, bin_s: int) -> None:
+        """Add int64[n] bins of ``bin_s`` seconds, no wider than they are now, with their int64[n, 12] counts."""
         for number, row in zip(numbers.tolist(), counts.tolist(), strict=True):
-            self._count(number, row)
+            self._count(number // (self.bin_s // bin_s), row)
         self._fit()
 
     def finish(self) -> Timeline:

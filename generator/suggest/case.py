@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from analyzer.host.guests import GuestCard
     from analyzer.model.identity import GuestIdentity
-    from analyzer.report.foreign_use import UsedMac
+    from analyzer.report.findings import UsedMac
     from analyzer.report.report import Report
     from generator.evaluate.prediction import Prediction
     from generator.nwfilter.model import Filter, FilterRef

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from analyzer.model.identity import Address, GuestIdentity
-    from analyzer.report.foreign_use import UsedMac
+    from analyzer.report.findings import UsedMac
     from analyzer.report.report import Report
     from generator.evaluate.prediction import Prediction
     from generator.evaluate.program import Program

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from analyzer.causes.observation import Observation
     from analyzer.model.identity import Address, GuestIdentity
-    from analyzer.report.foreign_use import UsedMac
+    from analyzer.report.findings import UsedMac
     from analyzer.report.report import Report
     from generator.deploy.plan import Plan
     from generator.evaluate.prediction import Prediction

@@ -157,6 +157,7 @@ def analyze(
     with worker_ahead() if scheduler is None else nullcontext():
         from nwscan.api import fail_on, measure
 
+        _import_what_shows(shape)
         if identity is None and guest is not None:
             from nwscan.api import identify
 
@@ -173,6 +174,18 @@ def analyze(
     _write(output, [report])
     show([report], shape, sources=files)
     return fail_on.exit_code(condition, [report])
+
+
+def _import_what_shows(shape: str) -> None:
+    """Import what ``show`` takes now, while the worker starts, and not when its report is there."""
+    if shape == "json":
+        from analyzer.report.store import version
+
+        version()
+    elif shape == "csv":
+        import nwscan.render.csv
+    else:
+        import nwscan.render.report  # noqa: F401 - as said
 
 
 def _progress_on(files: Sequence[str]) -> AbstractContextManager[Watcher]:

@@ -22,6 +22,7 @@ from analyzer.classify.brief import load_names
 from analyzer.classify.description import load_scapy
 from analyzer.errors import NwscanError
 from analyzer.two_threads import Helper
+from nwscan.worker import FOR_FILES
 from nwscan.worker.channel import MOST_DESCRIPTORS, Channel
 from nwscan.worker.confine import confine
 from nwscan.worker.messages import (
@@ -41,7 +42,6 @@ from nwscan.worker.messages import (
     Request,
     Stop,
 )
-from nwscan.worker.starting import FOR_FILES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -111,12 +111,13 @@ class Link:
 
 def _prepare(request: Request, descriptors: list[int], link: Link, helper: Helper | None) -> Callable[[], Reply]:
     """Give the work that is asked for, with all imported that it needs: once confined, nothing can be."""
-    import numpy.ma  # noqa: F401 - np.unique imports it late
-
     load_names()
+    if not isinstance(request, Analyze):
+        import numpy.ma  # noqa: F401 - np.isin and np.unique import it late; measuring files asks neither
+
+        hashlib.sha256(b"").hexdigest()  # OpenSSL reads its configuration at the first digest
     if not isinstance(request, Analyze | Capture):
         load_scapy()
-    hashlib.sha256(b"").hexdigest()  # OpenSSL reads its configuration at the first digest
     match request:
         case Capture():
             from nwscan.worker.capturing import capture

@@ -12,7 +12,6 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -137,10 +136,15 @@ def _other_user() -> int | None:
 
     In a user namespace that does not map it, nobody; None where it maps no one.
     """
-    drawn = secrets.choice(_DYNAMIC_USERS)
+    drawn = _draw()
     while (_TAKEN_USERS / str(drawn)).exists():
-        drawn = secrets.choice(_DYNAMIC_USERS)
+        drawn = _draw()
     return next((user for user in (drawn, _NOBODY) if all(_is_mapped(user, kind) for kind in "ug")), None)
+
+
+def _draw() -> int:
+    """Draw a user by the kernel's random octets, 64 bits for a choice of 4,000: the module ``secrets`` takes 3 ms."""
+    return _DYNAMIC_USERS[int.from_bytes(os.urandom(8)) % len(_DYNAMIC_USERS)]
 
 
 def _is_mapped(number: int, kind: str) -> bool:

@@ -10,7 +10,7 @@ import msgspec
 
 from analyzer.capture.rotation import RotationRules
 from analyzer.model.identity import GuestIdentity
-from analyzer.report.foreign_use import UsedMac
+from analyzer.report.findings import UsedMac
 
 
 class CardCapture(msgspec.Struct, frozen=True):

@@ -10,8 +10,8 @@ import numpy as np
 from analyzer.model.addresses import format_mac
 from analyzer.model.classes import FrameClass
 from analyzer.report.foreign_use import ForeignUse
+from analyzer.report.hitter_table import HitterTable
 from analyzer.report.store import encode
-from analyzer.report.talkers import HitterTable
 from generator.evaluate.fields import Verdict
 from generator.evaluate.prediction import PredictionBuilder
 from generator.evaluate.prediction_document import to_document
@@ -78,7 +78,7 @@ class _Trial:
             self._export.add(self._source, batch, classes, verdicts == Verdict.DROP)
         self._use.add(batch, classes)
         dropped: U8 = np.where(verdicts == Verdict.DROP, classes, _NO_CLASS).astype(np.uint8)
-        for kind in np.unique(dropped).tolist():
+        for kind in np.flatnonzero(np.bincount(dropped)).tolist():
             if kind != _NO_CLASS:
                 self._tables[FrameClass(kind)].add(batch, dropped)
 

@@ -43,8 +43,7 @@ def analyze(
 
     Of several files those without any Ethernet frame are left out, and the report says so.
     """
-    in_flight = 1 if helper is None else 2
-    sources = [open_source(*each, in_flight) for each in zip(descriptors, request.names, strict=True)]
+    sources = [open_source(*each) for each in zip(descriptors, request.names, strict=True)]
     identity = request.identity or common_identity(sources)
     if identity is None:
         return candidates_of(sources, link)
@@ -59,9 +58,9 @@ def analyze(
     return Measured((encode(replace(report, notes=tuple(sorted({*report.notes, *notes})))),))
 
 
-def open_source(descriptor: int, name: str, in_flight: int = 1) -> FrameSource:
-    """Give the source behind an open descriptor, whose batches hold until ``in_flight`` more are asked for."""
-    return open_capture(cast("BinaryIO", os.fdopen(descriptor, "rb")), name, in_flight=in_flight)
+def open_source(descriptor: int, name: str) -> FrameSource:
+    """Give the source behind an open descriptor."""
+    return open_capture(cast("BinaryIO", os.fdopen(descriptor, "rb")), name)
 
 
 def common_identity(sources: list[FrameSource]) -> GuestIdentity | None:

@@ -10,12 +10,12 @@ import os
 import socket
 import subprocess
 import sys
-import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from analyzer.errors import HostError
+from nwscan.worker import FOR_FILES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,9 +30,6 @@ _ONE_THREAD: Final = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_
 _NO_CACHE: Final = {"XDG_CACHE_HOME": "/dev/null/none", "XDG_CONFIG_HOME": "/dev/null/none"}
 """scapy would read pickles from the home folder, which under sudo may be somebody else's, and write them there."""
 
-FOR_FILES: Final = "files"
-"""The argument that has a worker import what files need before it is told what to do."""
-
 
 @dataclass(frozen=True, slots=True)
 class Begun:
@@ -46,7 +43,7 @@ class Begun:
 def begin(*arguments: str) -> Begun:
     """Start a worker. Raises HostError where that cannot be."""
     ours, theirs = socket.socketpair()
-    complaints = tempfile.TemporaryFile()  # noqa: SIM115 - closed by ``end``
+    complaints = os.fdopen(os.memfd_create("complaints"), "w+b")  # closed by ``end``
     try:
         # -P: the folder that nwscan is called in must not lend the worker a module.
         process = subprocess.Popen(  # noqa: S603 our own interpreter and module, no input in the arguments
@@ -84,15 +81,15 @@ _ahead: Final[list[Begun]] = []
 
 @contextmanager
 def worker_ahead() -> Iterator[None]:
-    """Begin a worker for files that the next measurement takes; one that nobody took is ended."""
-    begun = begin(FOR_FILES)
-    _ahead.append(begun)
+    """Have a worker for files begun, which the next measurement takes; one that nobody took is ended."""
+    if not _ahead:
+        with suppress(HostError):  # who takes it will try again and tell
+            _ahead.append(begin(FOR_FILES))
     try:
         yield
     finally:
-        if begun in _ahead:
-            _ahead.remove(begun)
-            end(begun)
+        while _ahead:
+            end(_ahead.pop())
 
 
 def take() -> Begun:

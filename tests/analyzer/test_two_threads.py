@@ -36,7 +36,7 @@ def helper() -> Helper:
 
 
 def report_of(octets: bytes, helper: Helper | None) -> Report:
-    source = open_capture(io.BytesIO(octets), "test", in_flight=1 if helper is None else 2)
+    source = open_capture(io.BytesIO(octets), "test")
     measurement = measurement_of(source, GUEST, None)
     for _ in drain(source, measurement, helper):
         pass
@@ -100,17 +100,17 @@ class _Failing:
             if number == 1:
                 raise ValueError("the disk is gone")
 
-    def classify(self, raw: RawFrames) -> tuple[RawFrames, int]:
-        return raw, len(raw)
+    def look(self, raw: RawFrames) -> int:
+        return len(raw)
 
-    def count(self, _batch: object, frames: int) -> None:
-        self.frames += frames
+    def count(self, looked: int) -> None:
+        self.frames += looked
 
 
 def test_what_either_thread_meets_is_raised(helper: Helper, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feed, "WINDOW_OCTETS", 2000)
     for _ in range(20):
-        failing = _Failing(open_capture(io.BytesIO(captures()["pcap"]), "test", in_flight=2))
+        failing = _Failing(open_capture(io.BytesIO(captures()["pcap"]), "test"))
         with pytest.raises(ValueError, match="the disk is gone"):
             list(TwoThreads(failing, failing).drain(helper))  # type: ignore[arg-type]
     assert report_of(captures()["pcap"], helper).frames_seen == 3000  # and the helper goes on
@@ -118,7 +118,7 @@ def test_what_either_thread_meets_is_raised(helper: Helper, monkeypatch: pytest.
 
 def test_who_stops_early_has_counted_what_was_read(helper: Helper, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feed, "WINDOW_OCTETS", 2000)
-    source = open_capture(io.BytesIO(captures()["pcap"]), "test", in_flight=2)
+    source = open_capture(io.BytesIO(captures()["pcap"]), "test")
     measurement = measurement_of(source, GUEST, None)
     draining = drain(source, measurement, helper)
     assert 0 < next(draining) < 3000
@@ -138,15 +138,15 @@ class _OneFails:
     def batches(self) -> Iterator[int]:
         return iter(range(5))
 
-    def classify(self, raw: int) -> tuple[int, int]:
+    def look(self, raw: int) -> int:
         if raw == 0:
             assert self._second.wait(60)
             raise ValueError("the first batch is bad")
         self._second.set()
-        return raw, raw
+        return raw
 
-    def count(self, batch: int, _classes: int) -> None:
-        self.counted.append(batch)
+    def count(self, looked: int) -> None:
+        self.counted.append(looked)
 
 
 def test_a_batch_behind_one_that_failed_is_not_counted(helper: Helper) -> None:

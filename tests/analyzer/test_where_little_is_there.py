@@ -60,7 +60,7 @@ def test_a_process_that_can_import_nothing_names_no_version(monkeypatch: pytest.
         return imported(name, *rest, **more)
 
     monkeypatch.setattr(builtins, "__import__", refuse)
-    assert store._version.__wrapped__() is None
+    assert store.version.__wrapped__() is None
 
 
 @pytest.mark.parametrize("kind", [UsageError, InputError, RollbackIncompleteError, HostError])

@@ -18,12 +18,12 @@ _PLACES: Final = (
     ("analyzer.pipeline.decode", "analyzer.classify.decode", "decode"),
     ("analyzer.pipeline.Classifier", "analyzer.classify.classifier", "Classifier"),
     ("analyzer.classify.network.NetworkWalk", "analyzer.classify.network_walk", "NetworkWalk"),
-    ("analyzer.report.observing.choose_rows", "analyzer.classify.deep_rows", "choose_rows"),
+    ("analyzer.report.first_look.choose_rows", "analyzer.classify.deep_rows", "choose_rows"),
     ("analyzer.report.observing.FramesAside", "analyzer.report.aside", "FramesAside"),
     ("analyzer.report.observing.walk_memberships", "analyzer.classify.membership_walk", "walk_memberships"),
     ("analyzer.report.observing.walk_leases", "analyzer.classify.lease_walk", "walk_leases"),
-    ("analyzer.report.report.tables", "analyzer.report.tables", None),
-    ("analyzer.report.talkers.tables", "analyzer.report.tables", None),
+    ("analyzer.report.first_look.tables", "analyzer.report.tables", None),
+    ("analyzer.report.hitter_table.tables", "analyzer.report.tables", None),
 )
 """Where a compiled module or what it holds is used, the module, and what of it (None: the module itself)."""
 

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from analyzer.model.classes import DirectionSource, FrameClass
 from analyzer.model.identity import Address, GuestIdentity, Provenance
 from analyzer.model.window import CaptureWindow
+from analyzer.report.builder import ReportBuilder
 from analyzer.report.findings import Cause, Sample, Subclass, merge_causes, merge_samples, merge_subclasses
-from analyzer.report.report import FramesFile, Report, ReportBuilder
+from analyzer.report.report import FramesFile, Report
 from tests.frame_batches import GUEST, Row, frame_batch
 from tests.property.observed import observations
 

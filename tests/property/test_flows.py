@@ -14,8 +14,8 @@ from analyzer.model.classes import DirectionSource, FrameClass
 from analyzer.model.columns import column
 from analyzer.model.identity import Address, GuestIdentity, Provenance
 from analyzer.pipeline import Measurement
-from analyzer.report import flows, tables, talkers
-from analyzer.report.talkers import HitterTable
+from analyzer.report import flows, hitter_table, tables, talkers
+from analyzer.report.hitter_table import HitterTable
 from tests.interpreted import is_compiled, load_interpreted
 from tests.raw_frames import raw_frames
 
@@ -175,7 +175,7 @@ def test_sums_count_what_their_parts_count(rows: list[tuple[int, ...]]) -> None:
 
 
 def test_sums_of_more_pairs_than_there_is_room_for_have_a_stated_error() -> None:
-    table, n = HitterTable(FrameClass.FOREIGN_UNICAST), 5 * talkers._LIMIT
+    table, n = HitterTable(FrameClass.FOREIGN_UNICAST), 5 * hitter_table._LIMIT
     ones, numbers = np.ones(n, np.int64), np.arange(n)
     table.add_sums(numbers, numbers, ones, ones, numbers, numbers)
     found = table.finish()

@@ -10,11 +10,14 @@ from hypothesis import strategies as st
 from analyzer.errors import InputError
 from analyzer.model.classes import DirectionSource, FrameClass
 from analyzer.model.identity import GuestIdentity, Provenance
+from analyzer.report import hitter_table, talkers
 from analyzer.report import tables as compiled
-from analyzer.report import talkers
-from analyzer.report.report import Report, ReportBuilder
+from analyzer.report.builder import ReportBuilder
+from analyzer.report.hitter_table import ClassTables, HitterTable
+from analyzer.report.observing import Observer
+from analyzer.report.report import Report
 from analyzer.report.store import encode, from_document, to_document
-from analyzer.report.talkers import Entry, Hitters, HitterTable
+from analyzer.report.talkers import Entry, Hitters
 from analyzer.report.timeline import Timeline
 from tests.frame_batches import GUEST, Row, frame_batch
 from tests.interpreted import is_compiled, load_interpreted
@@ -103,10 +106,10 @@ def test_counts_add_up_to_the_frames(rows: list[Row]) -> None:
 def test_counting_compiled_equals_interpreted(rows: list[Row]) -> None:
     assert is_compiled(compiled)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("analyzer.report.report._BINS_AT_ONCE", 3)
+        patch.setattr("analyzer.report.first_look._BINS_AT_ONCE", 3)
         expected = counted(rows, IDENTITY)
-        patch.setattr("analyzer.report.report.tables", load_interpreted("analyzer.report.tables"))
-        patch.setattr("analyzer.report.talkers.tables", load_interpreted("analyzer.report.tables"))
+        patch.setattr("analyzer.report.first_look.tables", load_interpreted("analyzer.report.tables"))
+        patch.setattr("analyzer.report.hitter_table.tables", load_interpreted("analyzer.report.tables"))
         assert counted(rows, IDENTITY) == expected
 
 
@@ -119,19 +122,41 @@ def test_tables_compiled_equal_interpreted_slot_by_slot(rows: list[Row], seed: i
     arrays = []
     for module in (compiled, load_interpreted("analyzer.report.tables")):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(talkers, "tables", module)
+            patch.setattr(hitter_table, "tables", module)
             table = small_table(patch, seed)
             table.add(*frame_batch(rows))
-            arrays.append((table._table.tolist(), table._error))
+            arrays.append((table.slots.tolist(), table.error))
     assert arrays[0] == arrays[1]
+
+
+@given(FRAMES)
+def test_tables_filled_together_equal_those_filled_one_by_one(rows: list[Row]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hitter_table, "_LIMIT", 4)
+        patch.setattr(hitter_table, "_SLOTS", 8)
+        together = ClassTables()
+        tables = together.talkers, together.groups, together.senders
+        alone = HitterTable(FrameClass.FOREIGN_UNICAST, "src", "dst"), HitterTable(FrameClass.MULTICAST, "dst")
+        alone = (*alone, HitterTable(FrameClass.FROM_GUEST, "src"))
+        for one, other in zip(tables, alone, strict=True):
+            other.seed = one.seed
+        look = Observer(IDENTITY).first_look()
+        for start in range(0, len(rows), 20):
+            batch, classes = frame_batch(rows[start : start + 20])
+            look.look(batch, classes, 1)
+            together.add(batch, look)
+            for other in alone:
+                other.add(batch, classes)
+        assert [one.slots.tolist() for one in tables] == [other.slots.tolist() for other in alone]
+        assert [one.error for one in tables] == [other.error for other in alone]
 
 
 def small_table(patch: pytest.MonkeyPatch, seed: int = 1) -> HitterTable:
     """Give a table that counts pairs exactly up to 16 and keeps 8."""
-    patch.setattr(talkers, "_LIMIT", 16)
-    patch.setattr(talkers, "_SLOTS", 32)
+    patch.setattr(hitter_table, "_LIMIT", 16)
+    patch.setattr(hitter_table, "_SLOTS", 32)
     table = HitterTable(FrameClass.FOREIGN_UNICAST, "src", "dst")
-    table._seed = seed
+    table.seed = seed
     return table
 
 
@@ -222,7 +247,7 @@ def test_merging_timelines_is_associative_and_commutative(one: Timeline, two: Ti
 def test_a_cut_does_not_matter_where_bins_widen(rows: list[Row], cut: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("analyzer.report.timeline.MAX_BINS", 4)
-        patch.setattr("analyzer.report.report._BINS_AT_ONCE", 3)
+        patch.setattr("analyzer.report.first_look._BINS_AT_ONCE", 3)
         whole = counted(rows, IDENTITY).timeline
         parts = counted(rows[:cut], IDENTITY).merge(counted(rows[cut:], IDENTITY)).timeline
     assert parts == whole

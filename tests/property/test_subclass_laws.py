@@ -18,8 +18,8 @@ from analyzer.classify.description import TEXT_LIMIT, describe_frame
 from analyzer.classify.subclasses import SUBCLASS_TABLE, remainder
 from analyzer.model.classes import DirectionSource, FrameClass
 from analyzer.model.identity import Address, GuestIdentity, Provenance
+from analyzer.report.builder import ReportBuilder
 from analyzer.report.observed import Observed
-from analyzer.report.report import Report, ReportBuilder
 from analyzer.report.split import split_subclasses
 from tests.interpreted import is_compiled, load_interpreted
 from tests.property.observed import observations
@@ -29,6 +29,7 @@ from tests.raw_frames import raw_frames
 
 if TYPE_CHECKING:
     from analyzer.model.frames import FrameBatch
+    from analyzer.report.report import Report
 
 GUEST = 0x525400000001
 ADDRESSES = tuple(
@@ -128,7 +129,7 @@ def test_looking_compiled_equals_interpreted(frames: list[bytes], identity: Gues
     with pytest.MonkeyPatch.context() as patch:
         names = ("deep_rows", "membership_walk", "lease_walk")
         rows, walk, leases = (load_interpreted(f"analyzer.classify.{name}") for name in names)
-        patch.setattr("analyzer.report.observing.choose_rows", rows.choose_rows)
+        patch.setattr("analyzer.report.first_look.choose_rows", rows.choose_rows)
         aside = load_interpreted("analyzer.report.aside")
         patch.setattr("analyzer.report.observing.FramesAside", aside.FramesAside)
         patch.setattr("analyzer.report.observing.walk_memberships", walk.walk_memberships)

@@ -6,7 +6,7 @@ import pytest
 
 from analyzer.capture import feed
 from analyzer.errors import InputError
-from analyzer.model.frames import BATCH_FRAMES
+from analyzer.model.frames import FILE_BATCH_FRAMES
 from tests.capture_octets import SECOND_NS, pcap_header, pcap_record, read_all, source_of
 
 OCTETS = bytes(range(60))
@@ -87,12 +87,12 @@ def test_a_bad_header_is_an_error(octets: bytes) -> None:
 
 
 def test_batches_are_bounded_and_in_order() -> None:
-    count = 2 * BATCH_FRAMES + 10
+    count = 2 * FILE_BATCH_FRAMES + 10
     octets = pcap_header() + b"".join(pcap_record(i.to_bytes(4, "big") * 20, second=i) for i in range(count))
     source = source_of(octets)
     seen = 0
     for raw in source.batches():
-        assert 0 < len(raw) <= BATCH_FRAMES
+        assert 0 < len(raw) <= FILE_BATCH_FRAMES
         assert raw.ts_ns[0] == seen * SECOND_NS + 2000
         at = int(raw.offsets[-1])
         assert bytes(raw.data[at : at + 4]) == (seen + len(raw) - 1).to_bytes(4, "big")

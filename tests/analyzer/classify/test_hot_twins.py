@@ -32,7 +32,7 @@ from analyzer.classify.decode import decode
 from analyzer.classify.network import decode_network, empty_network
 from analyzer.errors import UsageError
 from analyzer.model.classes import DirectionSource
-from analyzer.model.frames import BATCH_FRAMES, CaptureInterface
+from analyzer.model.frames import FILE_BATCH_FRAMES, CaptureInterface
 from analyzer.model.identity import GuestIdentity, Provenance
 from analyzer.model.network import NetworkBatch, NetworkFlag, Service
 from analyzer.pipeline import Measurement
@@ -196,10 +196,10 @@ def pcapng(count: int) -> bytes:
 
 @pytest.mark.parametrize("made", [pcap, pcapng])
 def test_a_batch_that_is_full_goes_on_with_the_next(made: Callable[[int], bytes]) -> None:
-    octets = made(BATCH_FRAMES + 3)
+    octets = made(FILE_BATCH_FRAMES + 3)
     batches = [len(raw) for raw in source_of(octets).batches()]
     frames = read_all(source_of(octets))
-    assert len(frames) == sum(batches) == BATCH_FRAMES + 3
+    assert len(frames) == sum(batches) == FILE_BATCH_FRAMES + 3
     assert len(batches) > 1
     with interpreted():
         assert read_all(source_of(octets)) == frames

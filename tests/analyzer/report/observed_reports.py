@@ -21,7 +21,7 @@ from analyzer.classify.decode import decode
 from analyzer.model.addresses import parse_mac
 from analyzer.model.classes import DirectionSource, FrameClass
 from analyzer.model.identity import Address, GuestIdentity, Provenance
-from analyzer.report.report import Report, ReportBuilder
+from analyzer.report.builder import ReportBuilder
 from analyzer.report.split import split_subclasses
 from tests.raw_frames import raw_frames
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from scapy.packet import Packet
+
+    from analyzer.report.report import Report
 
 GUEST = "52:54:00:00:00:01"
 OTHER = "02:aa:00:00:00:0a"

@@ -11,7 +11,8 @@ from analyzer.classify.decode import decode
 from analyzer.model.addresses import parse_mac
 from analyzer.model.classes import FrameClass
 from analyzer.report import foreign_use
-from analyzer.report.foreign_use import ForeignUse, UsedMac
+from analyzer.report.findings import SENDERS_KEPT, UsedMac
+from analyzer.report.foreign_use import ForeignUse
 from tests.lab import frames as lab_frames
 from tests.lab.frames import ethernet
 from tests.lab.needs import ipv4
@@ -117,7 +118,7 @@ def test_who_sent_to_the_foreign_mac_is_named_the_first_few() -> None:
     ]
     answers = [(udp(ROUTER, GUEST, ("192.0.2.7", "198.51.100.9"), (80, 4000 + number)), SENT) for number in range(5)]
     (found,) = used([asked, answers])
-    assert (found.answered, len(found.senders)) == (5, foreign_use.SENDERS_KEPT)
+    assert (found.answered, len(found.senders)) == (5, SENDERS_KEPT)
     assert set(found.senders) <= set(map(parse_mac, senders))
     other = UsedMac(found.mac, 1, 2, 1, (7,))
     assert found.merge(other) == UsedMac(found.mac, 6, 2, 1, found.senders)

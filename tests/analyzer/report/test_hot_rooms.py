@@ -18,7 +18,7 @@ from analyzer.model.frames import BATCH_FRAMES
 from analyzer.model.identity import Address, GuestIdentity, Provenance
 from analyzer.model.window import CaptureWindow
 from analyzer.report import aside, tables
-from analyzer.report.report import Report, ReportBuilder
+from analyzer.report.builder import ReportBuilder
 from analyzer.report.sampling import HEAD_OCTETS, head_of
 from analyzer.report.split import split_subclasses
 from analyzer.report.store import encode, from_document, to_document
@@ -30,6 +30,8 @@ from tests.raw_frames import raw_frames
 
 if TYPE_CHECKING:
     from types import ModuleType
+
+    from analyzer.report.report import Report
 
 IDENTITY = GuestIdentity((GUEST,), Provenance.COMMAND_LINE)
 FRAME = bytes.fromhex("525400000001 020000000001 88b5") + bytes(46)
@@ -48,10 +50,10 @@ def test_a_table_that_is_full_makes_room_alike_in_both_forms(seed: int, monkeypa
     rows = [Row(dst=number % 61, src=1 + number % 2, octets=1, ts_ns=number) for number in range(500)]
     found = []
     for module in forms(tables, "analyzer.report.tables"):
-        monkeypatch.setattr("analyzer.report.talkers.tables", module)
+        monkeypatch.setattr("analyzer.report.hitter_table.tables", module)
         table = small_table(monkeypatch, seed)
         table.add(*frame_batch(rows))
-        found.append((table._table.tolist(), table._error))
+        found.append((table.slots.tolist(), table.error))
     assert found[0] == found[1]
     assert found[0][1] > 0
 

@@ -32,7 +32,7 @@ from analyzer.model.identity import GuestIdentity, Provenance
 from analyzer.model.window import CaptureWindow
 from analyzer.report import observed as bounds
 from analyzer.report import observing
-from analyzer.report.report import ReportBuilder
+from analyzer.report.builder import ReportBuilder
 from analyzer.report.split import split_subclasses
 from analyzer.report.store import from_document, to_document
 from tests.analyzer.report.observed_reports import (

@@ -8,8 +8,9 @@ from analyzer.errors import UsageError
 from analyzer.model.classes import DirectionSource, FrameClass
 from analyzer.model.identity import Address, GuestIdentity, Provenance
 from analyzer.model.window import CaptureWindow
+from analyzer.report.builder import ReportBuilder
 from analyzer.report.findings import SAMPLES_KEPT, Cause, Sample, Subclass, merge_causes, merge_samples
-from analyzer.report.report import FramesFile, Report, ReportBuilder
+from analyzer.report.report import FramesFile, Report
 from analyzer.report.senders import macs_seen
 from tests.frame_batches import GUEST, Row, frame_batch
 

@@ -15,7 +15,8 @@ from analyzer.model.classes import DirectionSource, FrameClass
 from analyzer.model.identity import Address, GuestIdentity, Provenance
 from analyzer.model.window import CaptureWindow
 from analyzer.report import store
-from analyzer.report.report import FramesFile, Report, ReportBuilder
+from analyzer.report.builder import ReportBuilder
+from analyzer.report.report import FramesFile, Report
 from analyzer.report.store import SIZE_LIMIT, encode, from_document, schema, to_document
 from tests.frame_batches import GUEST, Row, frame_batch
 
@@ -136,10 +137,10 @@ def test_the_version_is_null_where_nothing_is_installed(monkeypatch: pytest.Monk
         raise PackageNotFoundError(name)
 
     assert to_document(report_of())["tool"]["name"] == "nwscan"
-    store._version.cache_clear()
+    store.version.cache_clear()
     monkeypatch.setattr("importlib.metadata.version", missing)
     assert to_document(report_of())["tool"] == {"name": "nwscan", "version": None}
-    store._version.cache_clear()
+    store.version.cache_clear()
 
 
 def test_encoding_is_one_line_of_the_document(document: dict[str, Any]) -> None:
@@ -188,6 +189,7 @@ def changed(document: dict[str, Any], path: str, value: object) -> dict[str, Any
         ("timeline_bin_s", 3, "power of two"),
         ("timeline_bin_s", 2**40, "timeline_bin_s"),
         ("timeline.0.class", "unicorn", "timeline"),
+        ("timeline.0.frames", 0, "octets of no frame"),
         ("groups.1.dst", "01:00:5e:00:00:fb", "stands twice"),
         ("groups.0.last_seen", "1999-01-01T00:00:00.000000000Z", "before it is first seen"),
         ("frames_file.sha256", "../..", "sha256"),

@@ -5,7 +5,8 @@ import tracemalloc
 import numpy as np
 
 from analyzer.model.classes import FrameClass
-from analyzer.report.talkers import KEPT, MERGED, Entry, Hitters, HitterTable
+from analyzer.report.hitter_table import HitterTable
+from analyzer.report.talkers import KEPT, MERGED, Entry, Hitters
 from tests.frame_batches import Row, frame_batch
 
 

@@ -12,8 +12,9 @@ from analyzer.model.classes import DirectionSource, FrameClass
 from analyzer.model.identity import GuestIdentity, Provenance
 from analyzer.model.window import CaptureWindow
 from analyzer.report import views
+from analyzer.report.builder import ReportBuilder
 from analyzer.report.parquet import CARD_COLUMNS
-from analyzer.report.report import Report, ReportBuilder
+from analyzer.report.report import Report
 from analyzer.report.table_columns import TABLES, TableShape
 from tests.frame_batches import GUEST, Row, frame_batch
 

@@ -10,7 +10,7 @@ from analyzer.errors import UsageError
 from analyzer.model.classes import DirectionSource, FrameClass
 from analyzer.model.identity import Address, Provenance
 from analyzer.model.window import CaptureWindow
-from analyzer.report.foreign_use import UsedMac
+from analyzer.report.findings import UsedMac
 from analyzer.report.report import Report
 from generator.evaluate.fields import Verdict
 from generator.evaluate.prediction import Counts
