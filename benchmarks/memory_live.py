@@ -3,8 +3,9 @@
 As root, in a network namespace of its own: a tap (veth, named and addressed as libvirt does it, so that its guest is
 known without libvirt) into which frames are sent as fast as one socket can, each with another random source and
 destination. The real command runs, keeps frames as it does when nobody says otherwise, and is ended by SIGINT. What is
-looked at is that of memory.py; the ring of the tap, 32 MiB of the kernel's memory, is beside it. Ends with 1 where the
-most of it passes the limit, or where the frames counted and those that the kernel says it dropped are not all sent.
+looked at is that of memory.py; the ring of the tap, up to 64 MiB of the kernel's memory, is beside it. Ends with 1
+where the most of it passes the limit, or where the frames counted and those that the kernel says it dropped are not
+all sent.
 """
 
 from __future__ import annotations

@@ -144,9 +144,9 @@ class LiveSource:
         self._ring.give_back()
 
     @property
-    def quarter_s(self) -> float:
-        """How long a quarter of its room lasts at the least, in seconds: whoever sleeps no longer loses nothing."""
-        return self._ring.quarter_s
+    def half_s(self) -> float:
+        """How long half of its room lasts at the least, in seconds: whoever sleeps no longer loses nothing."""
+        return self._ring.half_s
 
     def is_filling(self) -> bool:
         """Say whether so much waits to be read that it should be read now."""

@@ -186,9 +186,9 @@ class PacketRing:
         return self._geometry.retire_ms / 1000
 
     @property
-    def quarter_s(self) -> float:
-        """How long a quarter of the ring lasts at the least, in seconds."""
-        return self._geometry.block_octets * self._geometry.blocks / 4 / _FASTEST_OCTETS_S
+    def half_s(self) -> float:
+        """How long half of the ring lasts at the least, in seconds."""
+        return self._geometry.block_octets * self._geometry.blocks / 2 / _FASTEST_OCTETS_S
 
     def fileno(self) -> int:
         """Give the descriptor to poll: readable when a block is ready, in error when the tap is gone or down."""

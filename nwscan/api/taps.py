@@ -31,8 +31,10 @@ if TYPE_CHECKING:
     from nwscan.worker.parent import Worker
 
 _RINGS_OCTETS: Final = 256 << 20
-"""Kernel memory of all rings together, as long as each has its least."""
-_RING_OCTETS: Final = 2 << 20, 32 << 20
+"""Kernel memory of all rings together at the most, as long as each has its least."""
+_RINGS_SHARE: Final = 64
+"""They take no more than this part of the machine's memory: 64 MiB of 4 GiB."""
+_RING_OCTETS: Final = 2 << 20, 64 << 20
 _LARGE_BLOCK_OCTETS: Final = 1 << 19
 _SMALL_BLOCK_OCTETS: Final = 1 << 17
 _RETIRE_MS: Final = 50, 80
@@ -44,11 +46,12 @@ _FEW_TAPS: Final = 8
 
 
 def geometry_for(taps: int) -> RingGeometry:
-    """Give the ring of each of so many taps: 32 MiB for a few of them, never less than 2 MiB."""
+    """Give the ring of each of so many taps, by the machine's memory: 64 MiB for a few, never less than 2 MiB."""
     from analyzer.host.packet_socket import RingGeometry
 
     least, most = _RING_OCTETS
-    octets = min(most, max(least, _RINGS_OCTETS // max(1, taps)))
+    memory_octets = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    octets = min(most, max(least, min(_RINGS_OCTETS, memory_octets // _RINGS_SHARE) // max(1, taps)))
     is_few = taps <= _FEW_TAPS
     block = _LARGE_BLOCK_OCTETS if is_few else _SMALL_BLOCK_OCTETS
     return RingGeometry(block, octets // block, _RETIRE_MS[0] if is_few else _RETIRE_MS[1])

@@ -40,8 +40,10 @@ _TICK_S: Final = 0.1
 _TURN_BATCHES: Final = 8
 """Batches of one tap before the next one has its turn: a flood on one must not starve the others' rings."""
 
-_GATHER_S: Final = 0.05
+_GATHER_S: Final = 0.08
 """How long frames gather after a turn, unless a ring is filling: a batch costs the same for a few as for thousands."""
+_GATHER_STEPS: Final = 4
+"""How often it is looked meanwhile, at the most, whether one is."""
 
 _MAKE_ROOM: Final = "make room, or write elsewhere"
 _MAKE_ROOM_TO_KEEP: Final = "make room, name another folder with --state, or keep no frames with --no-keep"
@@ -216,11 +218,11 @@ class _Capturing:
     def run(self) -> Measured:
         """Capture until every card's window has ended."""
         self._link.tell(Started())
-        running, look_s, gathered_s = self._cards, 0.0, 0.0
+        running, look_s, turned_s = self._cards, 0.0, 0.0
         while running or self._may_come():
             ready = {descriptor for descriptor, _ in self._poller.poll(_TICK_S * 1000)}
-            self._gather(ready, gathered_s)
-            gathered_s = time.monotonic() + _GATHER_S
+            self._gather(ready, turned_s)
+            turned_s = time.monotonic()
             if time.monotonic() >= look_s:  # stop rules, and taps that are gone or have nothing
                 look_s = time.monotonic() + _TICK_S
                 ready |= set(self._by_descriptor)
@@ -236,11 +238,15 @@ class _Capturing:
         texts = dict(zip(heads, describer(self._link)(heads), strict=True))  # asked for all cards at once
         return Measured(tuple(card.finish(lambda some: [texts[head] for head in some]) for card in self._cards))
 
-    def _gather(self, ready: set[int], until_s: float) -> None:
-        """Let frames gather for so long, as far as there is room for them."""
+    def _gather(self, ready: set[int], turned_s: float) -> None:
+        """Let frames gather since the last turn, as far as there is room for them."""
         sources = [self._by_descriptor[descriptor][1].source for descriptor in ready & self._by_descriptor.keys()]
-        while sources and (left_s := until_s - time.monotonic()) > 0 and not any(one.is_filling() for one in sources):
-            time.sleep(min(left_s, *(source.quarter_s for source in sources)))
+        if not sources:
+            return
+        step_s = min(source.half_s for source in sources)
+        until_s = turned_s + min(_GATHER_S, _GATHER_STEPS * step_s)
+        while (left_s := until_s - time.monotonic()) > 0 and not any(source.is_filling() for source in sources):
+            time.sleep(min(left_s, step_s))
 
     def _may_come(self) -> bool:
         """Say whether a card that is not here yet may still be measured."""

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from tests.lab.test_live import Capture
 
-OVERFULL = 40
-"""Thousands of frames of 1,400 octets: more than the 32 MiB of a ring."""
+OVERFULL = 80
+"""Thousands of frames of 1,400 octets: more than the 64 MiB of a ring."""
 STOPPED_S = 1.0
 STOPPED_FOR_S = 2.0
 """Less than the 3 s for which the ring holds what comes, however little it is."""

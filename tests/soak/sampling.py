@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 COMMANDS: Final = ("capture", "top", "export")
 Values = dict[tuple[str, str], float]
-"""By curve: whose it is, and what of it. Memory is RssAnon: a ring is the kernel's, 32 MiB a tap."""
+"""By curve: whose it is, and what of it. Memory is RssAnon: a ring is the kernel's, up to 64 MiB a tap."""
 RESIDENT, DESCRIPTORS, THREADS = "private memory, MiB", "descriptors", "threads"
 NAMESPACES, TABLES = "network namespaces", "nft tables"
 HOST: Final = "host"
