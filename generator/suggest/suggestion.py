@@ -232,7 +232,7 @@ def _notes(case: Case) -> list[str]:
     notes += [f"{window.source}: {window.stopped_early}" for window in report.windows if window.stopped_early]
     if report.direction_source is DirectionSource.SOURCE_MAC:
         notes.append("what the guest sent was told by its MAC, so further MACs that it sends from could not be seen")
-    return notes + (_prediction_notes(case) if case.prediction is not None else [])
+    return notes + _prediction_notes(case)
 
 
 def _prediction_notes(case: Case) -> list[str]:

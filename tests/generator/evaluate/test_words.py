@@ -65,6 +65,7 @@ def test_names_of_addresses(words: tuple[str, str], mask: int, value: int) -> No
     ("family", "words", "expected"),
     [
         (Family.EBTABLES, ("-p", "88b5"), (Field.TYPE, Op.EQUAL, 0xFFFF_FFFF_FFFF_FFFF, 0x88B5)),
+        (Family.EBTABLES, ("-p", "ARP"), (Field.TYPE, Op.EQUAL, 0xFFFF_FFFF_FFFF_FFFF, 0x0806)),
         (Family.EBTABLES, ("--vlan-encap", "ARP"), (Field.ENCAP, Op.EQUAL, 0xFFFF_FFFF_FFFF_FFFF, 0x0806)),
         (Family.EBTABLES, ("--ip-source", "10.1.2.3/255.255.0.0"), (Field.SADDR, Op.EQUAL, 0xFFFF0000, 0x0A010000)),
         (Family.IPTABLES, ("--icmp-type", "255"), (Field.ICMP_TYPE, Op.RANGE_BOTH, 0, 255)),
