@@ -72,9 +72,10 @@ def pytest_runtestloop() -> Generator[None, object, object]:
     if not measures_processes():
         return (yield)
     processes.ask()
-    ended = yield
-    processes.collect()
-    return ended
+    try:
+        return (yield)
+    finally:  # what was found until somebody ended the run is worth having
+        processes.collect()
 
 
 def pytest_configure(config: pytest.Config) -> None:

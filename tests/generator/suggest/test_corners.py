@@ -17,6 +17,7 @@ from generator.suggest.by_hand import by_hand
 from generator.suggest.evidence import predict_from_counts
 from generator.suggest.keeping import group_mac, parse_keep
 from generator.suggest.profiles import mac_profile, untrusted_addresses
+from generator.suggest.refusals import RefusalKind
 from generator.suggest.suggestion import filters_to_predict, suggest
 from generator.suggest.virtual_macs import shared_macs
 from tests.generator.suggest.cases import (
@@ -32,6 +33,7 @@ from tests.generator.suggest.cases import (
     VRRP,
     measure,
 )
+from tests.generator.suggest.test_profile_refusals import STOCK
 
 # Keeping
 
@@ -154,3 +156,17 @@ def test_a_filter_that_is_attached_already_needs_no_editing_by_hand() -> None:
     assert not any("virsh edit" in line for line in (*recipe.install, *recipe.undo))
     assert any("virsh edit" in line for line in by_hand(first).install)
     assert np.all([MAC in attached.macs, EXTRA in attached.macs])
+
+
+def test_parameters_that_name_other_addresses_than_would_pass_are_refused() -> None:
+    """The interface's IP wins over that of our filter, which would let other addresses pass than it says."""
+    stated = replace(GUEST, addresses=(Address("192.0.2.101", Provenance.LIBVIRT_XML, trusted=True),))
+    report, _ = measure()
+    library = {"old": old(PASSING), **STOCK}
+    for value, refused in (("192.0.2.9", True), ("192.0.2.101", False)):
+        named = ("old", (("IP", value),))
+        card = replace(CARD, identity=stated, filterref=named, inactive_filterref=named)
+        found = suggest(card, report, profile="allow-ipv4", library=library)
+        reasons = [one.reason for one in found.refusals if one.kind is RefusalKind.PARAMETER_TAKEN]
+        assert bool(reasons) is refused
+        assert all("name other addresses than the filter would let pass" in reason for reason in reasons)
