@@ -53,7 +53,7 @@ class _Message(ctypes.Structure):
     _fields_ = (
         ("name", ctypes.c_void_p), ("name_length", ctypes.c_uint32), ("vector", ctypes.POINTER(_Vector)),
         ("vectors", ctypes.c_size_t), ("control", ctypes.c_void_p), ("control_length", ctypes.c_size_t),
-        ("flags", ctypes.c_int), ("sent", ctypes.c_uint32),
+        ("flags", ctypes.c_int), ("padding", ctypes.c_uint32), ("sent", ctypes.c_uint64),
     )  # fmt: skip
 
 

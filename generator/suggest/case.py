@@ -26,6 +26,7 @@ class RefusalKind(StrEnum):
     NOTHING_SEEN = "nothing_seen"
     WINDOW_TOO_SHORT = "window_too_short"
     FRAMES_LOST = "frames_lost"
+    OWN_NOT_LOOKED_AT = "own_not_looked_at"
     IDENTITY_GUESSED = "identity_guessed"
     OTHER_CARD = "other_card"
     OWN_MACS_DIFFER = "own_macs_differ"

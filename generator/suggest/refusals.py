@@ -78,6 +78,15 @@ def _lost(case: Case) -> Refusal | None:
     return Refusal(reason, hint, can_force=True, kind=RefusalKind.FRAMES_LOST)
 
 
+def _unseen(case: Case) -> Refusal | None:
+    """Refuse where the guest's own frames were counted and not looked at: what it sends and needs is not known."""
+    if not case.report.has_unseen:
+        return None
+    reason = "the guest's own frames were counted and not looked at: nobody knows what it sends, and what it needs"
+    hint = "measure without --unrelated"
+    return Refusal(reason, hint, can_force=True, kind=RefusalKind.OWN_NOT_LOOKED_AT)
+
+
 def _guessed(case: Case) -> Refusal | None:
     if Provenance.GUESS not in (case.identity.source, case.report.identity.source):
         return None
@@ -332,6 +341,7 @@ def _filter(ref: FilterRef | None) -> str:
 _CHECKS: Final[tuple[Callable[[Case], Refusal | None], ...]] = (
     _window,
     _lost,
+    _unseen,
     _guessed,
     _whose,
     _card_type,

@@ -10,7 +10,7 @@ from analyzer.errors import UsageError
 from analyzer.model.classes import DirectionSource, FrameClass
 from analyzer.model.identity import Address, Provenance
 from analyzer.model.window import CaptureWindow
-from analyzer.report.findings import UsedMac
+from analyzer.report.findings import Subclass, UsedMac
 from analyzer.report.report import Report
 from generator.evaluate.fields import Verdict
 from generator.evaluate.prediction import Counts
@@ -112,6 +112,14 @@ def test_short_and_lossy_windows(duration_s: float, lost: int | None, expected: 
 def test_one_frame_lost_in_a_thousand_is_still_good() -> None:
     report, prediction = measure((*TRAFFIC, *((OTHER, GATEWAY, True),) * 1000), lost=1)
     assert kinds(suggest(CARD, report, prediction)) == []
+
+
+def test_a_window_whose_own_frames_nobody_looked_at() -> None:
+    report, prediction = measure()
+    unseen = Subclass(FrameClass.FROM_GUEST, "not_looked_at", is_unrelated=False, frames=9, octets=900)
+    found = suggest(CARD, replace(report, subclasses=(*report.subclasses, unseen)), prediction)
+    assert kinds(found) == [RefusalKind.OWN_NOT_LOOKED_AT]
+    assert found.refusals[0].hint == "measure without --unrelated"
 
 
 def test_nothing_seen() -> None:
