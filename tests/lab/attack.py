@@ -36,6 +36,7 @@ _KEPT = re.compile(
     r"reports/[0-9a-f-]{36}/[0-9a-f]{2}(-[0-9a-f]{2}){5}/\d{8}T\d{6}\.\d{6}Z/(report|meter|verdict)\.json"
     r"|reports/[0-9a-f-]{36}/[0-9a-f]{2}(-[0-9a-f]{2}){5}/\d{8}T\d{6}\.\d{6}Z/frames\.pcapng"
     r"|journal/(lock|[0-9TZ]+-[0-9a-f]{8}\.(journal|log|output))"
+    r"|watch/[0-9TZ]+-[0-9a-f]{8}\.log"
 )
 
 
