@@ -173,14 +173,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scale", type=float, default=1.0, help="share of the frames; below 1 nothing is written [1]")
     parser.add_argument("--rounds", type=int, default=5, help="how often each tool runs [5]")
-    parser.add_argument("--largest", type=int, default=20_000_000, help="frames of the largest file of the series")
+    parser.add_argument("--largest", type=int, default=100_000_000, help="frames of the largest file of the series")
     parser.add_argument("--only", nargs="*", choices=list(INPUTS), help="these inputs alone; nothing is written")
     parser.add_argument("--write", action="store_true", help="write RESULTS.md whatever part was measured")
     chosen = parser.parse_args()
     load = os.getloadavg()
     names = chosen.only or list(INPUTS)
     trials = [measure(name, chosen.scale, chosen.rounds) for name in names]
-    series = {*(10**power for power in range(3, 8)), chosen.largest}
+    series = {*(10**power for power in range(3, 9)), chosen.largest}
     counts = sorted(
         round(count * chosen.scale) for count in series if count * chosen.scale >= 1000 and count <= chosen.largest
     )

@@ -59,6 +59,9 @@ def parse_document(text: str, what: str) -> etree._Element:
         where = f"line {error.lineno}" if isinstance(error, etree.XMLSyntaxError) else ""
         message = error.msg if isinstance(error, etree.XMLSyntaxError) else str(error)
         raise InputError(f"{what} is no well-formed XML: {message}", where) from error
+    wrong = next((entry for entry in parser.error_log if entry.level >= etree.ErrorLevels.ERROR), None)
+    if wrong is not None:  # of a namespace: lxml takes it where a mere warning follows
+        raise InputError(f"{what} is no well-formed XML: {wrong.message}", f"line {wrong.line}")
     if root.getroottree().docinfo.doctype:  # type: ignore[union-attr]  # the stub lacks it
         raise InputError(f"{what} has a document type declaration", hint="remove it: none is needed and none is read")
     if any(_depth(element) > DEPTH_LIMIT for element in root.iter()):

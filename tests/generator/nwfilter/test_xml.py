@@ -12,6 +12,7 @@ from generator.nwfilter.xml import RNG_PATH, read_filter, read_filterref, valida
     [
         ("", "no well-formed XML"),
         ("<filter", "no well-formed XML"),
+        ("<filter name='a'><:rule/><all xmlns='arp'/></filter>", "Failed to parse QName"),
         ("<domain/>", "root element is <domain>"),
         ("<filter/>", "a filter without a name"),
         ("<!DOCTYPE filter [<!ENTITY a 'b'>]><filter name='&a;'/>", "document type declaration"),
