@@ -15,6 +15,7 @@ from tests.lab.schedule import Schedule
 from tests.lab.set_clock import NwscanWithItsDay
 from tests.lab.test_confirm import FEW, INCONCLUSIVE, card_of, record_of
 from tests.lab.test_export import EXPORTER, exporting, got, line_of
+from tests.lab.test_main_job_ends import leftovers
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,3 +95,4 @@ def test_the_clock_is_set_while_a_change_waits_to_be_confirmed(lab: Lab, nwscan:
     nwscan.set_clock(-HOUR_S)
     wait_for(lambda: record_of(nwscan).state is State.UNDONE, "it goes back at its deadline")
     assert "nobody confirmed it" in (record_of(nwscan).why or "")
+    wait_for(lambda: leftovers(lab, nwscan) == [], "the process that waited has ended")
