@@ -15,6 +15,7 @@ through a bridge to a tap with these commands, rounds interleaved.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import os
 import pty
 import signal
@@ -50,6 +51,7 @@ WINDOW_S: Final = 4.0
 PORT: Final = 9881
 REPLAYED: Final = 500_000
 REPLAYS, KERNEL_ROUNDS, KERNEL_S = 3, 8, 0.2
+_PR_SET_PDEATHSIG: Final = 1
 _PRIORITY: Final = 20
 """Real-time, so that what a frame takes is its way and not the wait for a core."""
 
@@ -82,6 +84,7 @@ def flooding(rate_fps: float) -> Iterator[None]:
     """Have a process on core 0 send foreign unicast out of ``send`` meanwhile."""
     pid = os.fork()
     if pid == 0:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # it ends when this process does, however that ends
         pin(0)
         Sender(mix(0.0), "send").send(3600, rate_fps)
         os._exit(0)
