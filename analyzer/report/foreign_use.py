@@ -108,7 +108,7 @@ class ForeignUse:
         network = decode_network(batch, rows)
         for reverse in (True, False):
             there, keys = _keys(network, reverse=reverse)
-            for at in np.flatnonzero(np.isin(keys, self._known)).tolist():
+            for at in np.flatnonzero(np.isin(keys, self._known, kind="sort")).tolist():
                 flow = self._offered[int(keys[at])]
                 if self._frames + int(rows[there[at]]) > flow.number:
                     flow.answered, flow.forwarded = flow.answered + reverse, flow.forwarded + (not reverse)
