@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,7 +36,8 @@ def make_a_folder_outside() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _clean() -> object:
+def _clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> object:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # the checkout itself may lie in the usual one
     yield
     if OUTSIDE.is_dir():
         shutil.rmtree(OUTSIDE)
