@@ -18,6 +18,7 @@ CLASS_NAMES: Final = {
 
 _SUBCLASS_NAMES: Final = {
     "own_address": "to its own address",
+    "not_looked_at": "counted, not looked at",
     "other_address": "to another IP address",
     "address_not_judged": "to its MAC, IP not judged",
     "link_local_control": "link control (STP, LLDP)",

@@ -14,6 +14,7 @@ from analyzer.errors import HostError, error_for
 from nwscan.worker import starting
 from nwscan.worker.channel import Channel
 from nwscan.worker.messages import (
+    Analyze,
     Describe,
     Described,
     Ended,
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
 
 
 _TEXTS_MOST: Final = 16
-"""How often a worker may have frames described; each time is another process. One that measures asks once a report."""
+"""How often a worker may have frames described; each time is another process. One that measures files asks once a file,
+and may do so as often beyond that."""
 
 
 class Worker:
@@ -162,6 +164,7 @@ def run(
     that the worker alone has them. ``attend`` answers what the worker needs, and sends it what is new.
     """
     texts = 0
+    most = _TEXTS_MOST + (len(request.names) if isinstance(request, Analyze) else 0)
     with measuring_worker() as worker:
         worker.ask(request, descriptors)
         on_handed_over()
@@ -180,7 +183,7 @@ def run(
                         attend(worker, reply)
                     case NeedText():
                         texts += 1
-                        if isinstance(request, Describe) or texts > _TEXTS_MOST:
+                        if isinstance(request, Describe) or texts > most:
                             raise _lied(worker)
                         worker.send(_described(reply))
                     case _:
