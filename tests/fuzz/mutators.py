@@ -48,11 +48,11 @@ def mutate_xml(octets: bytes, most: int, seed: int) -> bytes:
     root = etree.fromstring(written, parser) if written.strip() else None
     if root is None:
         root = etree.Element("filter", name="f")
-    for _ in range(draw.randint(1, 3)):
-        _change(draw.choice([one for one in root.iter() if isinstance(one.tag, str)]), draw)
     try:
+        for _ in range(draw.randint(1, 3)):
+            _change(draw.choice([one for one in root.iter() if isinstance(one.tag, str)]), draw)
         whole: bytes = etree.tostring(root, encoding="utf-8", xml_declaration=False)
-    except etree.SerialisationError:  # what was read although it was broken may be nothing that can be written
+    except (etree.SerialisationError, ValueError):  # what was read though broken may be nothing that can be written
         return _anyhow(octets, most)
     return (whole + nul + rest)[:most]
 

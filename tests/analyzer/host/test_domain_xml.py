@@ -111,6 +111,12 @@ def test_an_element_that_is_not_laid_out_as_libvirt_does_is_written_anew(element
     assert etree.tostring(read, method="c14n") == etree.tostring(first, method="c14n")
 
 
+def test_an_element_without_a_canonical_form_is_read() -> None:
+    relative = BRIDGED.replace("</interface>", "<x xmlns='arp-x'/></interface>").replace("<x", "  <x")
+    (card,) = interfaces(domain(relative))
+    assert "xmlns='arp-x'" in card.text.replace('"', "'")
+
+
 def test_a_guest_without_cards() -> None:
     assert interfaces(domain()) == ()
     assert interfaces("<domain/>") == ()
@@ -146,6 +152,7 @@ HOSTILE = {
     "depth": "<domain>" * 5000 + "</domain>" * 5000,
     "size": "<domain><name>" + "a" * (17 << 20) + "</name></domain>",
     "a MAC that is none": domain("<interface type='bridge'>\n      <mac address='52:54:00'/>\n    </interface>"),
+    "a name of no namespace": domain("<interface><:x/><y xmlns='arp'/></interface>"),
     "a lone surrogate": domain().replace("vm1", "\ud800"),
     "a control character": domain().replace("vm1", "\x1b"),
 }
