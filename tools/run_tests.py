@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> int:
         sys.stdout.buffer.write(said.read())
         sys.stdout.flush()
     _coverage("combine", "--quiet", "--keep")
-    _coverage("report")
+    _coverage("report", "--ignore-errors")  # a test of ours measures files that are gone by now
     few = [] if arguments else [tree for tree in LEAST if _taken(tree) < LEAST[tree]]
     for tree in few:
         print(f"{tree}: fewer branches were taken than the {LEAST[tree]:g} % of LEAST (docs/coverage.md)")

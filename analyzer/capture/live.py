@@ -194,9 +194,9 @@ class LiveSource:
         deadline_s = (self._ended_s or 0.0) + 2 * self._ring.retire_s + _DRAIN_MARGIN_S
         while True:
             for raw in self._ring.ready_batches():
-                rest = self._within(raw)
-                yield rest
-                if len(rest) == 0 and time.monotonic() >= deadline_s:  # what comes now came behind the end
+                is_behind = self._end_ns is not None and int(self._clock.carried(raw.ts_ns).min()) > self._end_ns
+                yield self._within(raw)
+                if is_behind and time.monotonic() >= deadline_s:
                     return
             left_s = deadline_s - time.monotonic()
             if left_s <= 0:

@@ -30,6 +30,9 @@ from tests.lab.host import Host
 from tests.lab.schedule import Schedule, Sending, Truth
 from tests.lab.state import LabState, read_state, restore_state
 
+_BEGINS_S = 60.0
+"""How long a schedule may take to be drawn up before its first frame, on a machine that does other things too."""
+
 PROGRAMS = (
     "libvirtd", "virsh", "qemu-system-x86_64", "ip", "bridge", "sysctl", "ebtables", "iptables", "nft", "tcpdump",
     "tshark", "busybox", "dnsmasq",
@@ -289,6 +292,8 @@ class Lab:
         thread = threading.Thread(target=sending.run, name="sending")
         thread.start()
         try:
+            if not sending.begun.wait(_BEGINS_S):
+                raise LabError(f"nothing was sent within {_BEGINS_S:.0f} s")
             yield sending
         finally:
             sending.stop()

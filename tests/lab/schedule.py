@@ -91,6 +91,8 @@ class Sending:
         self._schedule = schedule
         self._door = door
         self._stopped = threading.Event()
+        self.begun = threading.Event()
+        """Set once frames are on their way: those of a long schedule take a while to be drawn up."""
         self._frames: Counter[Kind] = Counter()
         self._octets: Counter[Kind] = Counter()
 
@@ -100,6 +102,9 @@ class Sending:
         start = time.monotonic()
         with self._door:
             for number, (kind, frame) in enumerate(self._schedule.frames()):
+                if number == 0:
+                    start = time.monotonic()
+                    self.begun.set()
                 ahead_s = start + number * interval_s - time.monotonic()
                 if self._stopped.is_set() or (ahead_s > 0.001 and self._stopped.wait(ahead_s)):
                     break
