@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from lxml import etree
 
 from analyzer.errors import InputError, UsageError
+from analyzer.host.plain_xml import NotPlainError, parse_plain
 from analyzer.model.addresses import parse_mac
 
 if TYPE_CHECKING:
@@ -128,18 +129,11 @@ def _parse(text: str, where: str, root_tag: str) -> etree._Element:
         raise InputError(
             f"the document is larger than {_DOCUMENT_OCTETS} octets", where, "no libvirt document is that large"
         )
-    parser = etree.XMLParser(
-        resolve_entities=False, no_network=True, load_dtd=False, dtd_validation=False, huge_tree=False, encoding="utf-8"
-    )
     try:
-        root = etree.fromstring(_DECLARATION.sub(b"", octets, count=1), parser)
-    except (etree.XMLSyntaxError, ValueError) as error:
+        root, has_type = parse_plain(_DECLARATION.sub(b"", octets, count=1))
+    except NotPlainError as error:
         raise InputError(f"cannot read the document: {error}", where, "compare it with virsh dumpxml") from error
-    wrong = next((entry for entry in parser.error_log if entry.level >= etree.ErrorLevels.ERROR), None)
-    if wrong is not None:  # of a namespace: lxml takes it where a mere warning follows
-        raise InputError(f"cannot read the document: {wrong.message}", where, "compare it with virsh dumpxml")
-    information: Any = root.getroottree().docinfo  # its doctype is unknown to the stubs
-    if information.doctype:
+    if has_type:
         raise InputError("the document has a document type", where, "libvirt writes none; it is not read")
     if root.tag != root_tag:
         raise InputError(f"the document is no <{root_tag}>, but <{root.tag}>", where, "compare it with virsh dumpxml")

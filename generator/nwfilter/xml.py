@@ -16,6 +16,7 @@ from typing import Final
 from lxml import etree
 
 from analyzer.errors import InputError, UsageError
+from analyzer.host.plain_xml import NotPlainError, parse_plain
 from generator.nwfilter.model import Action, Effect, Filter, FilterRef, Finding, Match, Rule, RuleDirection
 from generator.nwfilter.protocols import DEFAULT_RULE_PRIORITY, PROTOCOLS
 from generator.nwfilter.splice import child_spans, indent_at, line_start
@@ -50,19 +51,12 @@ def parse_document(text: str, what: str) -> etree._Element:
     """Give the root element of ``text``; raises InputError where it is no well-formed, plain XML document."""
     if len(text) > TEXT_LIMIT:
         raise InputError(f"{what} is longer than {TEXT_LIMIT} characters")
-    parser = etree.XMLParser(
-        resolve_entities=False, no_network=True, load_dtd=False, dtd_validation=False, huge_tree=False
-    )
     try:
-        root = etree.fromstring(text.encode(), parser)
-    except (etree.XMLSyntaxError, ValueError) as error:
-        where = f"line {error.lineno}" if isinstance(error, etree.XMLSyntaxError) else ""
-        message = error.msg if isinstance(error, etree.XMLSyntaxError) else str(error)
-        raise InputError(f"{what} is no well-formed XML: {message}", where) from error
-    wrong = next((entry for entry in parser.error_log if entry.level >= etree.ErrorLevels.ERROR), None)
-    if wrong is not None:  # of a namespace: lxml takes it where a mere warning follows
-        raise InputError(f"{what} is no well-formed XML: {wrong.message}", f"line {wrong.line}")
-    if root.getroottree().docinfo.doctype:  # type: ignore[union-attr]  # the stub lacks it
+        root, has_type = parse_plain(text.encode())
+    except (NotPlainError, ValueError) as error:
+        line = error.line if isinstance(error, NotPlainError) else 0
+        raise InputError(f"{what} is no well-formed XML: {error}", f"line {line}" if line else "") from error
+    if has_type:
         raise InputError(f"{what} has a document type declaration", hint="remove it: none is needed and none is read")
     if any(_depth(element) > DEPTH_LIMIT for element in root.iter()):
         raise InputError(f"{what} is nested deeper than {DEPTH_LIMIT} levels")
