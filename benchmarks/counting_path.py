@@ -23,6 +23,8 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import TYPE_CHECKING, Final
 
+from flood import LIBC, Message, Vector, enter_namespace
+
 from analyzer.host.meter import Meter
 from analyzer.host.tap_counter import TapCounter
 from analyzer.host.tap_hooks import by_filter, by_link
@@ -33,8 +35,6 @@ if TYPE_CHECKING:
 
     from analyzer.host.tap_hooks import Attach
 
-_CLONE_NEWNET: Final = 0x4000_0000
-_LIBC: Final = ctypes.CDLL(None, use_errno=True)
 BATCH: Final = 64
 FRAMES: Final = 250_000
 OCTETS: Final = 128
@@ -43,24 +43,9 @@ RESULTS: Final = Path(__file__).with_name("COUNTING_PATH.md")
 PRIORITY: Final = 20
 
 
-class _Vector(ctypes.Structure):
-    _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
-
-
-class _Message(ctypes.Structure):
-    """struct mmsghdr of <sys/socket.h>, for 64 bits."""
-
-    _fields_ = (
-        ("name", ctypes.c_void_p), ("name_length", ctypes.c_uint32), ("vector", ctypes.POINTER(_Vector)),
-        ("vectors", ctypes.c_size_t), ("control", ctypes.c_void_p), ("control_length", ctypes.c_size_t),
-        ("flags", ctypes.c_int), ("padding", ctypes.c_uint32), ("sent", ctypes.c_uint64),
-    )  # fmt: skip
-
-
 def make_host() -> None:
     """Make the namespace with bridge, sender and tap."""
-    if _LIBC.unshare(_CLONE_NEWNET) != 0:
-        raise SystemExit("run it as root")
+    enter_namespace()
     for which in ("all", "default"):
         Path(f"/proc/sys/net/ipv6/conf/{which}/disable_ipv6").write_text("1")
     lines = ["link add br0 type bridge mcast_snooping 0", "link set br0 up"]
@@ -74,8 +59,8 @@ class Sender:
 
     def __init__(self) -> None:
         self._frame = ctypes.create_string_buffer(bytes.fromhex("02aa0000005002aa0000000a88b5").ljust(OCTETS, b"\0"))
-        self._vector = _Vector(ctypes.addressof(self._frame), OCTETS)
-        self._messages = (_Message * BATCH)()
+        self._vector = Vector(ctypes.addressof(self._frame), OCTETS)
+        self._messages = (Message * BATCH)()
         for message in self._messages:
             message.vector, message.vectors = ctypes.pointer(self._vector), 1
         self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
@@ -85,7 +70,7 @@ class Sender:
         """Send, and give the time that a frame took."""
         left, descriptor, since = FRAMES, self._socket.fileno(), time.perf_counter_ns()
         while left > 0:
-            sent = _LIBC.sendmmsg(descriptor, self._messages, min(BATCH, left), 0)
+            sent = LIBC.sendmmsg(descriptor, self._messages, min(BATCH, left), 0)
             left -= max(sent, 0)
         return (time.perf_counter_ns() - since) / FRAMES
 

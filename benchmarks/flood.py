@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _CLONE_NEWNET: Final = 0x4000_0000
-_LIBC: Final = ctypes.CDLL(None, use_errno=True)
+LIBC: Final = ctypes.CDLL(None, use_errno=True)
 _BATCH: Final = 64
 _FAR_S: Final = 0.002
 TAP: Final = "vnet0"
@@ -27,15 +27,17 @@ _OWN: Final = bytes.fromhex("525400000001")
 OCTETS: Final = 128
 
 
-class _Vector(ctypes.Structure):
+class Vector(ctypes.Structure):
+    """struct iovec."""
+
     _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
 
 
-class _Message(ctypes.Structure):
+class Message(ctypes.Structure):
     """struct mmsghdr of <sys/socket.h>, for 64 bits."""
 
     _fields_ = (
-        ("name", ctypes.c_void_p), ("name_length", ctypes.c_uint32), ("vector", ctypes.POINTER(_Vector)),
+        ("name", ctypes.c_void_p), ("name_length", ctypes.c_uint32), ("vector", ctypes.POINTER(Vector)),
         ("vectors", ctypes.c_size_t), ("control", ctypes.c_void_p), ("control_length", ctypes.c_size_t),
         ("flags", ctypes.c_int), ("padding", ctypes.c_uint32), ("sent", ctypes.c_uint64),
     )  # fmt: skip
@@ -43,7 +45,7 @@ class _Message(ctypes.Structure):
 
 def enter_namespace() -> None:
     """Have a network namespace of our own, which goes with this process and those that it starts."""
-    if _LIBC.unshare(_CLONE_NEWNET) != 0:
+    if LIBC.unshare(_CLONE_NEWNET) != 0:
         raise SystemExit("run it as root")
 
 
@@ -102,8 +104,8 @@ class Sender:
 
     def __init__(self, frames: Sequence[bytes], interface: str = TAP) -> None:
         self._buffers = [ctypes.create_string_buffer(frame, len(frame)) for frame in frames]
-        self._vectors = [_Vector(ctypes.addressof(one), len(one)) for one in self._buffers]
-        self._messages = (_Message * len(frames))()
+        self._vectors = [Vector(ctypes.addressof(one), len(one)) for one in self._buffers]
+        self._messages = (Message * len(frames))()
         for message, vector in zip(self._messages, self._vectors, strict=True):
             message.vector, message.vectors = ctypes.pointer(vector), 1
         self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
@@ -120,7 +122,7 @@ class Sender:
                 if due_s - now_s > _FAR_S:
                     time.sleep(_FAR_S / 2)
                 continue
-            sent = _LIBC.sendmmsg(descriptor, messages, batch, 0)
+            sent = LIBC.sendmmsg(descriptor, messages, batch, 0)
             if sent < 0:
                 raise OSError(ctypes.get_errno(), "sendmmsg")
             frames += sent

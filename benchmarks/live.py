@@ -24,12 +24,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
 from flood import GUEST_MAC, TAP, Sender, Sent, enter_namespace, make_tap, mix, pin
+from memory import family
 from results import machine, versions
 
 if TYPE_CHECKING:
@@ -120,9 +122,10 @@ def run(tool: str, sender: Sender, seconds: float, rate_fps: float) -> Run:
 
 def ran_s(pid: int) -> float:
     """Give how long a process (with threads that have ended) and its children have run, in seconds."""
-    total = time.clock_gettime(~pid << 3 | _CPU_CLOCK)
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        total += sum(ran_s(int(child)) for child in (task / "children").read_text().split())
+    total = 0.0
+    for one in family(pid):
+        with suppress(OSError):  # it has just ended
+            total += time.clock_gettime(~one << 3 | _CPU_CLOCK)
     return total
 
 
