@@ -161,10 +161,14 @@ def _undo_side(plan: Plan, step: Attach, door: WriterDoor, *, live: bool) -> lis
 def _sweep(plan: Plan, mac: str, now: str, attached: Attach, door: WriterDoor, where: str) -> list[str]:
     """Have libvirt remove the rules that it was killed amid making, of a filter that its XML does not know of.
 
-    It clears what is left of an earlier attempt only when it builds rules anew: so it is made to, once.
+    It clears what is left of an earlier attempt only when it builds rules anew: so it is made to, once. It needs the
+    filters for that, which an earlier try to undo may have removed; they are undone after the cards.
     """
     if not door.has_stray_rules(plan.guest, mac):
         return []
+    for step in plan.steps:
+        if isinstance(step, DefineFilter) and door.filter_xml(step.name) is None:
+            door.define_filter(step.after)
     for ref in (read_filterref(attached.after), None):
         door.update_interface(plan.guest, with_filterref(now, ref), live=True)
     if door.has_stray_rules(plan.guest, mac):

@@ -10,6 +10,7 @@ import os
 import signal
 import threading
 import time
+import traceback
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -251,12 +252,16 @@ def die_writing(number: int) -> None:
 
 
 def in_a_child(act: Callable[[], object]) -> int:
-    """Do something in a process of its own and give how it ended: minus the signal, or its exit code."""
+    """Do something in a process of its own and give how it ended: minus the signal, or its exit code.
+
+    What it raises is told on stderr, which pytest shows where a test fails.
+    """
     child = os.fork()
     if child == 0:
         try:
             act()
         except BaseException:  # noqa: BLE001 - nothing may come back into pytest from here
+            os.write(2, traceback.format_exc().encode())
             os._exit(70)
         os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
