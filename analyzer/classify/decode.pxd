@@ -37,30 +37,7 @@ cdef void decode_segments(
 ) noexcept nogil
 
 cdef Py_ssize_t frame_end(Py_ssize_t start, Py_ssize_t captured, Py_ssize_t size) noexcept nogil
-cdef extern from *:
-    """
-    #include <stdint.h>
-    #include <string.h>
-    #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-    #define NWSCAN_BE16(value) __builtin_bswap16(value)
-    #define NWSCAN_BE64(value) __builtin_bswap64(value)
-    #else
-    #define NWSCAN_BE16(value) (value)
-    #define NWSCAN_BE64(value) (value)
-    #endif
-    static inline uint32_t nwscan_be16(const char *octets) {
-        uint16_t value;
-        memcpy(&value, octets, sizeof value);
-        return NWSCAN_BE16(value);
-    }
-    static inline uint64_t nwscan_be48(const char *octets) {
-        uint64_t value;
-        memcpy(&value, octets, sizeof value);
-        return NWSCAN_BE64(value) >> 16;
-    }
-    #define be16(view, at) nwscan_be16((view).data + (at))
-    #define be48(view, at) nwscan_be48((view).data + (at))
-    """
+cdef extern from "analyzer/octets.h":
     u32 be16(const u8[::1] data, Py_ssize_t at) noexcept nogil
     u64 be48(const u8[::1] data, Py_ssize_t at) noexcept nogil
 cdef Py_ssize_t behind_tags(const u8[::1] data, Py_ssize_t at, Py_ssize_t end) noexcept nogil

@@ -23,8 +23,7 @@ cpdef Py_ssize_t walk(
     u16[::1] gso_size, Py_ssize_t row, Py_ssize_t capacity, i64[::1] state,
 ) noexcept
 
-@cython.locals(a=u32, b=u32, c=u32, d=u32, value=u32)
-cdef u32 octets32(const u8[::1] data, i64 at, bint big_endian) noexcept
-@cython.locals(a=u32, b=u32)
-cdef u32 octets16(const u8[::1] data, i64 at, bint big_endian) noexcept
+cdef extern from "analyzer/octets.h":
+    u32 octets32(const u8[::1] data, i64 at, bint big_endian) noexcept
+    u32 octets16(const u8[::1] data, i64 at, bint big_endian) noexcept
 cdef i64 wide(i64 value) noexcept

@@ -16,10 +16,29 @@ import cython
 if TYPE_CHECKING:
     from analyzer.model.columns import Column
 
-if not cython.compiled:  # compiled, ring_walk.pxd has it
+if not cython.compiled:  # compiled, each is one instruction or two: ring_walk.pxd
 
     def fetch(data: Column, at: int) -> None:
         """Have the octet at ``at`` brought near, which may lie anywhere: nothing is read."""
+
+    def octets32(data: Column, at: int, big_endian: bool) -> int:  # noqa: FBT001 - see walk
+        """Give the 32-bit number at ``at``."""
+        a = data[at]
+        b = data[at + 1]
+        c = data[at + 2]
+        d = data[at + 3]
+        value = d << 24 | c << 16 | b << 8 | a
+        if big_endian:
+            value = value >> 24 | value >> 8 & 0xFF00 | value << 8 & 0xFF0000 | (value & 0xFF) << 24
+        return value
+
+    def octets16(data: Column, at: int, big_endian: bool) -> int:  # noqa: FBT001 - see walk
+        """Give the 16-bit number at ``at``."""
+        a = data[at]
+        b = data[at + 1]
+        if big_endian:
+            return a << 8 | b
+        return b << 8 | a
 
 
 POSITION: Final = 0
@@ -92,27 +111,6 @@ def walk(  # noqa: PLR0917 - the columns of a batch, passed to compiled code by 
         at += behind
     state[0] = at
     return n - row
-
-
-def octets32(data: Column, at: int, big_endian: bool) -> int:  # noqa: FBT001 - see walk
-    """Give the 32-bit number at ``at``."""
-    a = data[at]
-    b = data[at + 1]
-    c = data[at + 2]
-    d = data[at + 3]
-    value = d << 24 | c << 16 | b << 8 | a
-    if big_endian:
-        value = value >> 24 | value >> 8 & 0xFF00 | value << 8 & 0xFF0000 | (value & 0xFF) << 24
-    return value
-
-
-def octets16(data: Column, at: int, big_endian: bool) -> int:  # noqa: FBT001 - see walk
-    """Give the 16-bit number at ``at``."""
-    a = data[at]
-    b = data[at + 1]
-    if big_endian:
-        return a << 8 | b
-    return b << 8 | a
 
 
 def wide(value: int) -> int:

@@ -38,9 +38,9 @@ cpdef void count_flows(
 ) noexcept
 
 cdef inline bint tells_nothing(const u8[::1] data, Py_ssize_t at, u32 kept, u32 ethertype) noexcept nogil
-cdef u32 be16(const u8[::1] data, Py_ssize_t at) noexcept nogil
-@cython.locals(high=u64, middle=u64)
-cdef inline u64 be48(const u8[::1] data, Py_ssize_t at) noexcept nogil
+cdef extern from "analyzer/octets.h":
+    u32 be16(const u8[::1] data, Py_ssize_t at) noexcept nogil
+    u64 be48(const u8[::1] data, Py_ssize_t at) noexcept nogil
 cdef bint is_tpid(u32 value) noexcept nogil
 @cython.locals(k=Py_ssize_t)
 cdef inline bint holds(const u64[::1] macs, u64 mac) noexcept nogil

@@ -25,10 +25,20 @@ from analyzer.model.classes import FrameClass
 if TYPE_CHECKING:
     from analyzer.model.columns import Column
 
-if not cython.compiled:  # compiled, flows.pxd has it
+if not cython.compiled:  # compiled, each is one instruction or two: flows.pxd
 
     def fetch(data: Column, at: int) -> None:
         """Have the octet at ``at`` brought near, which may lie anywhere: nothing is read."""
+
+    def be16(data: Column, at: int) -> int:
+        """Give the 16 bits at ``at``, most significant octet first."""
+        return data[at] << 8 | data[at + 1]
+
+    def be48(data: Column, at: int) -> int:
+        """Give the 48 bits at ``at`` (a MAC), most significant octet first."""
+        high = be16(data, at)
+        middle = be16(data, at + 2)
+        return high << 32 | middle << 16 | be16(data, at + 4)
 
 
 # Constants of the hot functions are C integers where this is compiled (flows.pxd), hence private.
@@ -215,18 +225,6 @@ def tells_nothing(data: Column, at: int, kept: int, ethertype: int) -> bool:
     if ethertype == _IPV6:
         return kept > 20 and data[at + 20] == _TCP  # noqa: PLR2004 - where the next header stands
     return ethertype != _ARP
-
-
-def be16(data: Column, at: int) -> int:
-    """Give the 16 bits at ``at``, most significant octet first."""
-    return data[at] << 8 | data[at + 1]
-
-
-def be48(data: Column, at: int) -> int:
-    """Give the 48 bits at ``at`` (a MAC), most significant octet first."""
-    high = be16(data, at)
-    middle = be16(data, at + 2)
-    return high << 32 | middle << 16 | be16(data, at + 4)
 
 
 def is_tpid(value: int) -> bool:

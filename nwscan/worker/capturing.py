@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import select
 import socket
 import time
@@ -35,15 +36,20 @@ KEPT_SNAPLEN: Final = 128
 """Octets of each frame that are kept beside a report: all headers that a filter can look at."""
 
 _TICK_S: Final = 0.1
-"""How long the loop sleeps at the most while nothing arrives: bounds how late a stop rule acts."""
+"""How often a card is looked at that writes files or whose own frames the kernel counts: so late may a file follow."""
+_REST_S: Final = 0.3
+"""How often others are, and how long their frames gather after a turn unless a ring is filling.
+
+To wake up costs as much as some ten thousand frames.
+"""
+_DRAIN_S: Final = 0.02
+"""How often, once the window has ended and its last frames are awaited."""
 
 _TURN_BATCHES: Final = 8
 """Batches of one tap before the next one has its turn: a flood on one must not starve the others' rings."""
 
-_GATHER_S: Final = 0.08
-"""How long frames gather after a turn, unless a ring is filling: a batch costs the same for a few as for thousands."""
 _GATHER_STEPS: Final = 4
-"""How often it is looked meanwhile, at the most, whether one is."""
+"""How often it is looked meanwhile, at the most, whether one is filling."""
 
 _MAKE_ROOM: Final = "make room, or write elsewhere"
 _MAKE_ROOM_TO_KEEP: Final = "make room, name another folder with --state, or keep no frames with --no-keep"
@@ -151,6 +157,11 @@ class _Card:
             if own.any():
                 self.measurement.count_unseen(ts_ns, own)
 
+    @property
+    def needs_ticks(self) -> bool:
+        """Say whether something is due at this card also where nothing arrives."""
+        return self._written is not None or self._own is not None
+
     def tick(self) -> bool:
         """Do what is due though nothing arrives, and give False where the card's window has ended."""
         if self._written is not None:
@@ -210,6 +221,7 @@ class _Capturing:
         self._by_descriptor: dict[int, tuple[_Card, _Tap]] = {}
         self._waits_for_cards = request.more
         self._is_stopped = False
+        self._look_s = 0.0
         self._end_s = None if request.duration_s is None else time.monotonic() + request.duration_s
         pending = iter(descriptors)
         for wanted in request.cards:
@@ -218,13 +230,14 @@ class _Capturing:
     def run(self) -> Measured:
         """Capture until every card's window has ended."""
         self._link.tell(Started())
-        running, look_s, turned_s = self._cards, 0.0, 0.0
+        running, turned_s = self._cards, 0.0
         while running or self._may_come():
-            ready = {descriptor for descriptor, _ in self._poller.poll(_TICK_S * 1000)}
+            left_s = max(0.0, self._look_s - time.monotonic())
+            ready = {descriptor for descriptor, _ in self._poller.poll(math.ceil(left_s * 1000))}
             self._gather(ready, turned_s)
             turned_s = time.monotonic()
-            if time.monotonic() >= look_s:  # stop rules, and taps that are gone or have nothing
-                look_s = time.monotonic() + _TICK_S
+            if turned_s >= self._look_s:  # stop rules, and taps that are gone or have nothing
+                self._look_s = self._next_look_s(turned_s)
                 ready |= set(self._by_descriptor)
             for descriptor in ready & self._by_descriptor.keys():
                 card, tap = self._by_descriptor[descriptor]
@@ -244,9 +257,17 @@ class _Capturing:
         if not sources:
             return
         step_s = min(source.half_s for source in sources)
-        until_s = turned_s + min(_GATHER_S, _GATHER_STEPS * step_s)
+        until_s = min(turned_s + _REST_S, turned_s + _GATHER_STEPS * step_s, self._look_s)
         while (left_s := until_s - time.monotonic()) > 0 and not any(source.is_filling() for source in sources):
-            time.sleep(min(left_s, step_s))
+            if select.select([self._link], [], [], min(left_s, step_s))[0]:
+                break
+
+    def _next_look_s(self, now_s: float) -> float:
+        """Give when all taps are looked at next, whatever arrives: at the end of the window at the latest."""
+        if self._is_stopped or (self._end_s is not None and now_s >= self._end_s):
+            return now_s + _DRAIN_S
+        next_s = now_s + (_TICK_S if any(card.needs_ticks for card in self._cards) else _REST_S)
+        return next_s if self._end_s is None else min(next_s, self._end_s)
 
     def _may_come(self) -> bool:
         """Say whether a card that is not here yet may still be measured."""
@@ -262,7 +283,7 @@ class _Capturing:
         for request, descriptors in self._link.incoming():
             match request:
                 case Stop():
-                    self._is_stopped = True
+                    self._is_stopped, self._look_s = True, 0.0
                     for card in self._cards:
                         card.stop()
                 case NewTap():
