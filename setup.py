@@ -12,7 +12,7 @@ from setuptools import Extension, find_packages, setup
 
 HOT = sorted(path.with_suffix(".py") for top in ("analyzer", "generator") for path in Path(top).rglob("*.pxd"))
 
-OCTETS = "analyzer/octets.h"
+HEADERS = ["analyzer/octets.h", "analyzer/capture/page_guard.h"]
 
 INLINE = ("--param=max-inline-insns-auto=400", "--param=inline-unit-growth=400")
 """Small functions of the inner loops take memoryviews by value: called, each would copy 200 octets a frame."""
@@ -27,7 +27,7 @@ setup(
                 ".".join(path.with_suffix("").parts),
                 [str(path)],
                 include_dirs=[".", np.get_include()],
-                depends=[OCTETS],
+                depends=HEADERS,
                 define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
                 extra_compile_args=["-O3", "-fno-strict-aliasing", *INLINE],
             )

@@ -35,7 +35,8 @@ def make_environment() -> bool:
 
 def _build_key(install_key: str) -> str:
     hot = [path.with_suffix(suffix) for path in _typed_modules() for suffix in (".pxd", ".py")]
-    return _hash([PROJECT / "setup.py", PROJECT / "analyzer/octets.h", *hot], install_key)
+    headers = sorted((PROJECT / "analyzer").rglob("*.h"))
+    return _hash([PROJECT / "setup.py", *headers, *hot], install_key)
 
 
 def _install(extras: str) -> None:

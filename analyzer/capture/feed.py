@@ -1,11 +1,7 @@
-"""The octets of an input as one buffer to walk: a window that slides over a file or a stream.
+"""The octets of an input as one buffer to walk: a window that slides over a stream.
 
 What lives here: getting octets, in bounded memory. What must not: the format of what they say. Called by the readers.
-Opening paths belongs to the caller; only open files come in.
-
-Files are read, not mapped: a window that stays in the cache was measured to be faster than faulting pages in (43
-against 72 ns a frame with decoding), and a file that its writer cuts while it is read (tcpdump -W does so) ends a
-read, where it would end a process that has it mapped.
+Opening paths belongs to the caller; only open files come in. Large regular files are mapped instead (mapping.py).
 """
 
 from __future__ import annotations
@@ -70,12 +66,48 @@ class _Window:
             self.data = _readonly(self.buffer)
 
 
-class Feed:
-    """A window that slides over a stream: the octets from ``at`` to ``stop`` of ``data`` are there and unread.
+class Feed(Protocol):
+    """What a reader walks: the octets from ``at`` to ``stop`` of ``data`` are there and unread.
 
     ``base`` is the offset of ``data[0]`` in the (unpacked) input; ``failure`` says why the input ended early.
     ``octets_read`` of ``octets_total`` (None where there is no telling) octets of the input, as it lies on disk, were
-    read. The window grows for a large block, up to MAX_WINDOW_OCTETS. What a reader ``lends`` of it to a thread stays
+    read.
+    """
+
+    at: int
+    stop: int
+    base: int
+    data: U8
+    failure: str | None
+
+    @property
+    def octets_read(self) -> int:
+        """Octets of the input that were read."""
+
+    @property
+    def octets_total(self) -> int | None:
+        """Octets of the input, None where that is not known."""
+
+    def require(self, octets: int) -> bool:
+        """Have ``octets`` unread ones, or give False where the input has no more; what ``data`` holds may move."""
+
+    def was_cut(self) -> bool:
+        """Say whether the input has just lost octets at its end: what was walked is to be walked again."""
+
+    def lend(self) -> U8:
+        """Give ``data`` for a batch of frames that lie in it, for the thread that asks."""
+
+    def skip(self, octets: int) -> bool:
+        """Go on behind the next ``octets``, and give False where the input ends before."""
+
+    def close(self) -> None:
+        """Let go of the input."""
+
+
+class Stream:
+    """A Feed that is a window over a stream, which slides on as more is asked for.
+
+    The window grows for a large block, up to MAX_WINDOW_OCTETS. What a reader ``lends`` of it to a thread stays
     as it is until that thread asks for more. Each thread has a window of its own to read into, so that its octets stay
     in the cache of its core.
     """
@@ -110,6 +142,10 @@ class Feed:
         while self.octets_total is not None and self.stop < len(self.data) and not self._ended:
             self._read()  # what is packed comes in small parts
         return self.stop - self.at >= octets
+
+    def was_cut(self) -> bool:
+        """Say that nothing is gone of what was read."""
+        return False
 
     def lend(self) -> U8:
         """Give ``data`` for a batch of frames that lie in it, for the thread that asks."""

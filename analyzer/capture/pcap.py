@@ -83,6 +83,8 @@ class PcapReader:
         feed = self._feed
         while feed.require(1):
             n = self._walk(columns, state)
+            if feed.was_cut():
+                continue
             feed.at = int(state[0])
             if n:
                 self._span.add(columns.ts_ns[:n], n)
@@ -172,3 +174,14 @@ def _length_order(major: int, minor: int, name: str) -> int:
             f"pcap version {major}.{minor} is not known", name, "the header is corrupt, or of another tool"
         )
     return _SWAPPED if minor < 3 else _WHICHEVER_FITS if minor == 3 else _AS_STATED  # noqa: PLR2004 - 2.3, 2.4
+
+
+def octets_a_record(head: bytes) -> float:
+    """Give the octets that a record has on average, by the ``head`` of a file; 0 where it holds none."""
+    order = "<" if struct.unpack("<I", head[:4])[0] in _MAGICS else ">"
+    header_octets = _MAGICS[struct.unpack(order + "I", head[:4])[0]][1]
+    at, records = _HEADER_OCTETS, 0
+    while at + header_octets <= len(head):
+        at += header_octets + struct.unpack_from(order + "I", head, at + 8)[0]
+        records += 1
+    return (at - _HEADER_OCTETS) / records if records else 0.0

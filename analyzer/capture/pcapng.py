@@ -130,7 +130,11 @@ class PcapngReader:
         state: I64 = np.zeros(pcapng_walk.STATE_LENGTH, np.int64)
         problem: str | None = None
         while problem is None:
+            before = self._feed.at, state.copy()
             status = self._walk(columns, ticks, timed, state)
+            if self._feed.was_cut():
+                self._feed.at, state[:] = before
+                continue
             if status == pcapng_walk.STRUCTURE and self._is_whole():
                 problem = self._structure()
                 if problem is None:
@@ -329,3 +333,13 @@ class PcapngReader:
         problem = self._feed.failure or problem
         if problem != _END:
             self._stopped_early = f"{problem}, at octet {self._reached} after {self._span.frames} frames"
+
+
+def octets_a_block(head: bytes) -> float:
+    """Give the octets that a block has on average, by the ``head`` of a file; 0 where it holds none."""
+    order = byte_order(head[8:12]) or "<"
+    at, blocks = 0, 0
+    while at + 8 <= len(head) and (length := struct.unpack_from(order + "I", head, at + 4)[0]) >= _BLOCK_HEADER_OCTETS:
+        at += length
+        blocks += 1
+    return at / blocks if blocks else 0.0

@@ -10,7 +10,8 @@ import os
 from typing import TYPE_CHECKING, BinaryIO, Final, Protocol
 
 from analyzer.capture import compression, pcap, pcapng
-from analyzer.capture.feed import Feed, FileOctets
+from analyzer.capture.feed import Feed, FileOctets, Stream
+from analyzer.capture.mapping import map_file
 from analyzer.capture.pcap import PcapReader
 from analyzer.capture.pcapng import PcapngReader
 from analyzer.errors import InputError
@@ -88,6 +89,8 @@ _HINTS: Final = {
 _HINT: Final = "give a pcap or pcapng file, plain or compressed with gzip or zstd; editcap converts others"
 
 _MAGIC_OCTETS: Final = 16
+_COARSE_OCTETS: Final = 512
+"""A record, from which on a file is mapped: most of what smaller ones hold is looked at, and reading is faster."""
 
 
 def open_capture(file: BinaryIO | int, name: str) -> FrameSource:
@@ -98,15 +101,26 @@ def open_capture(file: BinaryIO | int, name: str) -> FrameSource:
     """
     opened = os.fdopen(file, "rb", buffering=0) if isinstance(file, int) else file
     octets = FileOctets(opened)
-    feed = Feed(octets, opened)
+    start = 0 if octets.octets_total is None else opened.tell()
+    feed: Feed = Stream(octets, opened)
     try:
         packed = compression.unpacker(feed)
         if packed is not None:
-            feed = Feed(packed, feed)
+            feed = Stream(packed, feed)
+        elif octets.octets_total is not None and _octets_a_record(feed) > _COARSE_OCTETS:
+            feed = map_file(opened, start) or feed
         return _reader(feed, name, packed.kind if packed else None)
     except BaseException:
         feed.close()
         raise
+
+
+def _octets_a_record(feed: Feed) -> float:
+    """Estimate, by what was read first, how many octets a record has; 0 where that cannot be told."""
+    head = bytes(feed.data[feed.at : feed.stop])
+    if head[:4] in pcap.MAGICS:
+        return pcap.octets_a_record(head)
+    return pcapng.octets_a_block(head) if head[:4] == pcapng.MAGIC else 0.0
 
 
 def _reader(feed: Feed, name: str, packed: str | None) -> FrameSource:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from analyzer.capture import feed
-from analyzer.capture.feed import Feed, FileOctets
+from analyzer.capture.feed import FileOctets, Stream
 
 if TYPE_CHECKING:
     from analyzer.model.frames import U8
@@ -23,7 +23,7 @@ OCTETS = bytes(range(256)) * 8
 def test_what_is_lent_stays_until_its_thread_asks_for_more(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feed, "WINDOW_OCTETS", 100)
     file = io.BytesIO(OCTETS)
-    source = Feed(FileOctets(file), file)
+    source = Stream(FileOctets(file), file)
     order = random.Random(5)  # noqa: S311 - which thread asks next
     lent: dict[int, tuple[int, int, int, U8]] = {}
     times = 0
@@ -43,7 +43,7 @@ def test_what_is_lent_stays_until_its_thread_asks_for_more(threads: int, monkeyp
 
 def test_more_than_a_window_may_hold_is_not_asked_of_the_file() -> None:
     file = io.BytesIO(OCTETS)
-    source = Feed(FileOctets(file), file)
+    source = Stream(FileOctets(file), file)
     assert not source.require(feed.MAX_WINDOW_OCTETS + 1)
     assert (file.tell(), source.octets_read) == (0, 0)
     assert source.require(1)

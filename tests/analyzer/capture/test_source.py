@@ -90,7 +90,7 @@ def test_what_lies_before_a_corrupt_place_in_gzip_data_is_read(where: int) -> No
     """Also where it was to be unpacked in one go with the corrupt place: zlib drops it with the error."""
     packed = bytearray(gzip.compress(os.urandom(300_000).hex().encode()))
     packed[where : where + 200] = b"\xff" * 200
-    unpacker = compression.unpacker(feed.Feed(feed.FileOctets(io.BytesIO(packed)), io.BytesIO()))
+    unpacker = compression.unpacker(feed.Stream(feed.FileOctets(io.BytesIO(packed)), io.BytesIO()))
     assert unpacker is not None
     found, room = b"", bytearray(feed.WINDOW_OCTETS)
 

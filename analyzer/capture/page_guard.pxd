@@ -1,0 +1,12 @@
+# The types that page_guard.py is compiled with.
+
+ctypedef unsigned char u8
+
+cdef extern from "analyzer/capture/page_guard.h":
+    int guard_pages(const u8[::1] data) noexcept
+    Py_ssize_t first_gone(int number) noexcept
+    void leave_pages(int number) noexcept
+
+cpdef int guard(const u8[::1] data) noexcept
+cpdef Py_ssize_t gone(int number) noexcept
+cpdef void leave(int number) noexcept
