@@ -25,6 +25,7 @@ from analyzer.pipeline import drain
 from analyzer.two_threads import Helper
 from nwscan.worker.reading import measurement_of
 from tests.capture_octets import epb, idb, pcap_header, pcap_record, shb
+from tests.interpreted import load_interpreted
 from tests.property.test_report_cuts import GUEST
 from tests.shared_data import capture_files
 
@@ -277,6 +278,18 @@ def test_there_is_room_for_a_thousand_and_then_files_are_read(folder: Path) -> N
     finally:
         for number in numbers:
             page_guard.leave(number)
+
+
+def test_uncompiled_nothing_is_guarded_and_files_are_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    twin = load_interpreted("analyzer.capture.page_guard")
+    assert twin.gone(twin.guard(column(np.zeros(PAGE, np.uint8)))) == -1
+    twin.leave(-1)
+    path = written(folder, octets_of("pcap"))
+    mapped = report_of(path)
+    monkeypatch.setattr(mapping, "page_guard", twin)
+    with path.open("rb") as file:
+        assert not is_mapped(open_capture(file, "test"))
+    assert report_of(path) == mapped
 
 
 def test_pages_of_others_end_a_command_as_before(folder: Path) -> None:
