@@ -99,6 +99,10 @@ class Measurement:
         self._builder.add_unseen(ts_ns, own)
         self.frames += int(own[:, 0].sum())
 
+    def count_flows(self, flows: I64) -> None:
+        """Count plain frames by the flows that the kernel counted, as FlowTables has them."""
+        self.frames += self._builder.add_flows(flows)
+
     def class_frames(self) -> tuple[int, ...]:
         """Give the frames counted so far per class, in the order of FrameClass."""
         return tuple(int(count) for count in self._builder.counts[:, 0])

@@ -22,6 +22,7 @@ from analyzer.model.window import CaptureWindow
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from analyzer.host.flow_counter import FlowTables
     from analyzer.host.own_counter import OwnCounts
     from analyzer.host.packet_socket import PacketRing
     from analyzer.model.frames import I64, RawFrames
@@ -32,6 +33,8 @@ IDLE_S: Final = 0.1
 
 _DRAIN_MARGIN_S: Final = 0.02
 _NONE_OWN: Final[I64] = np.zeros((2, 3), np.int64)
+_NO_FLOWS: Final[I64] = np.zeros((0, 8), np.int64)
+_FLOW_FRAMES: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,8 @@ class LiveSource:
     whoever serves several taps, which share a ``clock``.
 
     With ``own``, what is the guest's own is counted in the kernel and is in no batch: ``take_own`` gives it. The window
-    then ends when it is read, up to a look later than it was to.
+    then ends when it is read, up to a look later than it was to. With ``flows``, plain frames are counted by their
+    flows in the kernel and are in no batch: ``take_flows`` gives them.
     """
 
     identity: GuestIdentity | None = None
@@ -67,6 +71,7 @@ class LiveSource:
         idle_s: float = IDLE_S,
         clock: WindowClock | None = None,
         own: OwnCounts | None = None,
+        flows: FlowTables | None = None,
     ) -> None:
         self.name = tap
         self.interfaces = (CaptureInterface(name=tap, snaplen=snaplen),)
@@ -85,6 +90,9 @@ class LiveSource:
         self._own_end: I64 | None = None
         is_timed = stop.duration_s is not None and own is None
         self._end_ns = self._start_ns + int((stop.duration_s or 0) * 1e9) if is_timed else None
+        self._flows = flows
+        if flows is not None:
+            flows.begin(self._clock.offset_ns, self._end_ns)
         self._ended_s: float | None = None
         self._stop_requested = False
         self._frames = 0
@@ -129,6 +137,7 @@ class LiveSource:
     def request_stop(self) -> None:
         """End the window now: batches() yields what is still to come of it and ends. Safe in a signal handler."""
         if not self._stop_requested and self._ended_s is None:
+            self._end_flows()
             self._end_ns = min(self._clock.now_ns(), self._end_ns) if self._end_ns is not None else self._clock.now_ns()
             self._own_end = self._own_now()
             self._stop_requested = True
@@ -138,6 +147,16 @@ class LiveSource:
         now = self._own_now()
         since, self._own_told = now - self._own_told, now
         return self._end_ns if self._end_ns is not None else self._clock.now_ns(), since
+
+    def take_flows(self, *, is_last: bool = False) -> I64:
+        """Give flows that the kernel counted, as FlowTables has them; the last ones once batches() has ended."""
+        if self._flows is None:
+            return _NO_FLOWS
+        flows = self._flows.take_last() if is_last else self._flows.take()
+        self._frames += int(flows[:, _FLOW_FRAMES].sum())
+        if is_last and self._lost is not None:
+            self._lost += self._flows.lost
+        return flows
 
     def let_go(self) -> None:
         """Give back the memory of the last batch, which holds no longer."""
@@ -153,7 +172,9 @@ class LiveSource:
         return self._ring.is_filling()
 
     def close(self) -> None:
-        """Let go of the ring and its socket."""
+        """Let go of the ring and its socket, and of what is counted in the kernel."""
+        if self._flows is not None:
+            self._flows.close()
         self._ring.close()
 
     def _is_over(self) -> bool:
@@ -174,7 +195,13 @@ class LiveSource:
             return self._own_start if self._own_end is None else self._own_end
         return self._own.read()
 
+    def _end_flows(self) -> None:
+        """Have all frames go into the ring again: what is counted came before now, which can be the window's end."""
+        if self._flows is not None:
+            self._flows.end()
+
     def _end(self, end_ns: int | None) -> None:
+        self._end_flows()
         self._own_end = self._own_now()
         self._end_ns = end_ns if end_ns is not None else self._clock.now_ns()
         self._ended_s = time.monotonic()
@@ -187,7 +214,7 @@ class LiveSource:
         for _, events in poll.poll(max(0, math.ceil(timeout_s * 1000))):
             if events & select.POLLERR and self._ring.is_gone():
                 self._stopped_early = f"{self.name} went away"
-                self._end(self._clock.now_ns())
+                self._end(None)
 
     def _drain(self, poll: select.poll) -> Iterator[RawFrames]:
         """Yield the rest of the window: the kernel hands over the last block within two retirement times."""

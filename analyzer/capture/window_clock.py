@@ -31,7 +31,12 @@ class WindowClock:
 
     def now_ns(self) -> int:
         """Give the time, ns since the epoch by the clock of the start."""
-        return self._start_ns + time.monotonic_ns() - self._started_ns
+        return time.monotonic_ns() + self.offset_ns
+
+    @property
+    def offset_ns(self) -> int:
+        """What makes this time of CLOCK_MONOTONIC: one and the same throughout."""
+        return self._start_ns - self._started_ns
 
     def carried(self, ts_ns: I64) -> I64:
         """Give times that the kernel stamped until now (int64[n], ns since the epoch) by the clock of the start.

@@ -68,6 +68,8 @@ def library() -> ctypes.CDLL:
         "bpf_object__load": ([pointer], number),
         "bpf_object__close": ([pointer], None),
         "bpf_object__find_map_fd_by_name": ([pointer, octets], number),
+        "bpf_object__find_map_by_name": ([pointer, octets], pointer),
+        "bpf_map__set_max_entries": ([pointer, ctypes.c_uint32], number),
         "bpf_object__find_program_by_name": ([pointer, octets], pointer),
         "bpf_program__fd": ([pointer], number),
         "bpf_map_update_elem": ([number, pointer, pointer, ctypes.c_uint64], number),
@@ -96,7 +98,7 @@ def succeeded(result: int, doing: str) -> int:
 
 
 class BpfMap:
-    """A map with a value for each CPU. Keys are uint32, values octets; a value's size is a multiple of 8."""
+    """A map, with a value for each CPU or one for all. Keys are uint32; a value's size in octets is a multiple of 8."""
 
     def __init__(self, descriptor: int, value_octets: int) -> None:
         self.descriptor = descriptor
@@ -140,16 +142,20 @@ class BpfObject:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def open(self) -> None:
-        """Load it: the kernel verifies its programs."""
+    def open(self, **entries: int) -> None:
+        """Load it: the kernel verifies its programs. ``entries`` says by a map's name how many it is to have."""
         found = library().bpf_object__open_mem(self._elf, len(self._elf), None)
         if not found:
             raise BpfRefusedError("cannot read the object", ctypes.get_errno())
         self._object = found
-        result = library().bpf_object__load(found)
-        if result < 0:
+        try:
+            for name, count in entries.items():
+                made = library().bpf_object__find_map_by_name(found, name.encode())
+                succeeded(library().bpf_map__set_max_entries(made, count) if made else -errno.ENOENT, f"size {name}")
+            succeeded(library().bpf_object__load(found), "load the programs into the kernel")
+        except BpfRefusedError:
             self.close()
-            succeeded(result, "load the programs into the kernel")
+            raise
 
     def close(self) -> None:
         """Let go of it. A second call does nothing."""

@@ -14,9 +14,10 @@ import numpy as np
 from analyzer.classify.description import describe_frames
 from analyzer.model.classes import CLASS_COUNT, FrameClass
 from analyzer.report.findings import UNSEEN_CLASSES, merge_subclasses, unseen
+from analyzer.report.flows import FRAMES
 from analyzer.report.hitter_table import ClassTables
 from analyzer.report.observing import Observer, nonzero
-from analyzer.report.plain_frames import Gathered, PlainFrames, counts_of, of_class
+from analyzer.report.plain_frames import Gathered, PlainFrames, by_second, counts_of, of_class
 from analyzer.report.report import Report, windows_in_order
 from analyzer.report.timeline import COUNTS, TimelineCounts
 from analyzer.report.times import NS_PER_S
@@ -87,6 +88,12 @@ class ReportBuilder:
         for gathered in self._plain.gather(raw, self._timeline.bin_s):
             self._count_flows(gathered)
         return self._plain.rest
+
+    def add_flows(self, flows: I64) -> int:
+        """Count the flows of plain frames that the kernel gathered, each with its second, and give their frames."""
+        for gathered in by_second(flows):
+            self._count_flows(gathered)
+        return int(flows[:, FRAMES].sum())
 
     def _settle(self) -> None:
         """Count what is gathered."""

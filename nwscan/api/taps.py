@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from analyzer.errors import HostError, NwscanError, UsageError
 from analyzer.model.addresses import format_mac
-from analyzer.model.identity import Provenance
+from analyzer.model.identity import Provenance, trusted_numbers
 from nwscan import kept
 from nwscan.api import identify
 from nwscan.api.ring_files import STANDARD_OUTPUT, RingFiles, standard_output
@@ -43,6 +43,10 @@ _RETIRE_MS: Final = 50, 80
 Slow traffic takes a block each time, full or not: 64 of them last more than 3 s in which the worker gets no processor.
 """
 _FEW_TAPS: Final = 8
+_FLOW_SLOTS: Final = 2048, 256
+"""What each of a tap's two tables of flows holds, for few taps and for many: 256 KiB and 32 KiB a tap."""
+_MOST_COUNTED: Final = 256
+"""Taps beyond have no tables: a process may usually have 1,024 descriptors, and each takes one."""
 
 
 def geometry_for(taps: int) -> RingGeometry:
@@ -123,10 +127,13 @@ class Taps:
         from analyzer.host.packet_socket import RingGeometry
 
         wanted = self._requests[place]
-        with self._open_socket(card, RingGeometry(wanted.block_octets, wanted.blocks, wanted.retire_ms)) as sock:
+        geometry = RingGeometry(wanted.block_octets, wanted.blocks, wanted.retire_ms)
+        with ExitStack() as stack:
+            sock = stack.enter_context(self._open_socket(card, geometry))
             if self._own:
                 self._own[place].attach(sock)
-            worker.send(NewTap(place, card.tap or ""), [sock.fileno()])
+            slots, tables = self._count_flows(card, sock, stack)
+            worker.send(NewTap(place, card.tap or "", slots), [sock.fileno(), *tables])
 
     def _open_socket(self, card: GuestIdentity, geometry: RingGeometry) -> socket.socket:
         from analyzer.capture.bpf import accept_all, compile_bpf
@@ -141,7 +148,8 @@ class Taps:
     def _open_card(self, card: GuestIdentity, geometry: RingGeometry, stack: ExitStack) -> list[int]:
         options = self._options
         sock = stack.enter_context(self._open_socket(card, geometry))
-        descriptors = [sock.fileno(), *self._leave_out_own(card, sock)]
+        slots, tables = self._count_flows(card, sock, stack)
+        descriptors = [sock.fileno(), *self._leave_out_own(card, sock), *tables]
         self.folders.append(kept.new_window_folder(self._settings.reports, card))
         keep = self.folders[-1] / kept.FRAMES_NAME if options.keep_frames else None
         files = [] if keep is None else [kept.create_private(keep)]
@@ -168,9 +176,34 @@ class Taps:
             filter=options.bpf,
             notes=(*_notes(card), *((_UNRELATED_NOTE,) if options.unrelated else ())),
             counts_own=options.unrelated,
+            flow_slots=slots,
         )
         self._requests.append(request)
         return descriptors
+
+    def _count_flows(self, card: GuestIdentity, sock: socket.socket, stack: ExitStack) -> tuple[int, list[int]]:
+        """Where nobody wants the frames themselves, have the kernel count plain ones if it can.
+
+        Gives the slots of a table, 0 where all frames go into the ring, and the descriptor that the worker is to have.
+        """
+        from analyzer.host.flow_counter import FlowFilter
+
+        options = self._options
+        if options.keep_frames or options.write or options.frames is not None or options.bpf or options.unrelated:
+            return 0, []
+        if len(self._requests) >= _MOST_COUNTED:
+            return 0, []
+        slots = _FLOW_SLOTS[len(self._requests) >= _FEW_TAPS]
+        judges_addresses = any(trusted_numbers(card))
+        try:
+            flows = FlowFilter(
+                card.macs, options.snaplen, f"tap {card.tap}", slots=slots, judges_addresses=judges_addresses
+            )
+            stack.callback(flows.close)
+            flows.attach(sock)
+        except HostError:  # without CAP_BPF, on an older kernel, with more MACs: the ring gives the same report
+            return 0, []
+        return slots, [flows.tables]
 
     def _leave_out_own(self, card: GuestIdentity, sock: socket.socket) -> list[int]:
         """Where that is wanted, have the kernel count what is the guest's own and not copy it; gives the counts."""

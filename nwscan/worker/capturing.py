@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from analyzer.capture.live import LiveSource, StopRules
 from analyzer.capture.window_clock import WindowClock
 from analyzer.errors import HostError
+from analyzer.host.flow_counter import FlowTables
 from analyzer.host.own_counter import OwnCounts
 from analyzer.host.packet_socket import PacketRing, RingGeometry
 from analyzer.model.classes import DirectionSource
@@ -85,7 +86,7 @@ class _Card:
         self._windows: list[CaptureWindow] = []
         descriptor = next(descriptors)
         self._own = OwnCounts(next(descriptors)) if wanted.counts_own else None
-        self.add_tap(wanted.tap, descriptor)
+        self.add_tap(wanted.tap, descriptor, _flow_tables(wanted, descriptors))
         self._kept = None
         if wanted.keep_path is not None:
             self._kept = FrameFiles(
@@ -119,7 +120,7 @@ class _Card:
             counts_flows=lambda: not any(files.wants_frames for files in self._files),
         )
 
-    def add_tap(self, tap: str, descriptor: int) -> _Tap | None:
+    def add_tap(self, tap: str, descriptor: int, flows: FlowTables | None) -> _Tap | None:
         """Go on, on a tap whose socket is handed over; gives None where the card's window has ended already."""
         wanted, sock = self.wanted, socket.socket(fileno=descriptor)
         if self._is_stopped or self._left_s() == 0 or self._left_frames() == 0:
@@ -128,7 +129,8 @@ class _Card:
         ring = PacketRing(sock, RingGeometry(wanted.block_octets, wanted.blocks, wanted.retire_ms))
         is_first = not self.taps and not self._windows
         rules = self._stop if is_first else StopRules(self._left_s(), self._left_frames())
-        added = _Tap(LiveSource(ring, tap, wanted.snaplen, rules, idle_s=0.0, clock=self._clock, own=self._own))
+        source = LiveSource(ring, tap, wanted.snaplen, rules, idle_s=0.0, clock=self._clock, own=self._own, flows=flows)
+        added = _Tap(source)
         self.taps.append(added)
         return added
 
@@ -137,7 +139,7 @@ class _Card:
         for _ in range(_TURN_BATCHES):
             raw = next(tap.batches, None)
             if raw is None:
-                self._count_own(tap)
+                self._count_in_kernel(tap, is_last=True)
                 self._windows.append(tap.source.window())
                 self.taps.remove(tap)
                 return False
@@ -147,11 +149,14 @@ class _Card:
             if len(raw) < BATCH_FRAMES // 2:  # what comes now gathers for the next turn
                 break
         tap.source.let_go()
-        self._count_own(tap)
+        self._count_in_kernel(tap)
         return True
 
-    def _count_own(self, tap: _Tap) -> None:
-        """Count what the kernel has counted of the guest's own."""
+    def _count_in_kernel(self, tap: _Tap, *, is_last: bool = False) -> None:
+        """Count what the kernel has counted: plain frames by their flows, or the guest's own."""
+        flows = tap.source.take_flows(is_last=is_last)
+        if len(flows):
+            self.measurement.count_flows(flows)
         if self._own is not None:
             ts_ns, own = tap.source.take_own()
             if own.any():
@@ -288,7 +293,8 @@ class _Capturing:
                         card.stop()
                 case NewTap():
                     card = self._cards[request.card]
-                    added = card.add_tap(request.tap, descriptors[0])
+                    pending = iter(descriptors)
+                    added = card.add_tap(request.tap, next(pending), _flow_tables(request, pending))
                     if added is not None:
                         self._register(card, added)
                 case NewCard():
@@ -318,6 +324,11 @@ class _Capturing:
         counts = [card.measurement.class_frames() for card in self._cards]
         frames = sum(card.measurement.frames for card in self._cards)
         return Progress(frames, tuple(map(sum, zip(*counts, strict=True))), sum(card.lost() for card in self._cards))
+
+
+def _flow_tables(wanted: CardCapture | NewTap, descriptors: Iterator[int]) -> FlowTables | None:
+    """Map the tables that the kernel counts plain frames of a tap into, where it does; takes their descriptor."""
+    return FlowTables(next(descriptors), wanted.flow_slots) if wanted.flow_slots else None
 
 
 def capture(request: Capture, descriptors: list[int], link: Link) -> Measured:

@@ -16,7 +16,8 @@ from analyzer.report.findings import UsedMac
 class CardCapture(msgspec.Struct, frozen=True):
     """One card to capture.
 
-    Descriptors, in this order: packet socket, counts of the guest's own if any, kept frames if any, ``-w`` file if any.
+    Descriptors, in this order: packet socket, counts of the guest's own if any, tables of flows if any,
+    kept frames if any, ``-w`` file if any.
     """
 
     identity: GuestIdentity
@@ -37,6 +38,8 @@ class CardCapture(msgspec.Struct, frozen=True):
     """What the report is to say of how the capture was asked for."""
     counts_own: bool = False
     """Whether the socket keeps nothing of the guest's own, which the kernel counts."""
+    flow_slots: int = 0
+    """How many flows a table holds into which the kernel counts plain frames; 0 where it does not."""
 
 
 class Capture(msgspec.Struct, frozen=True, tag=True):
@@ -50,10 +53,15 @@ class Capture(msgspec.Struct, frozen=True, tag=True):
 
 
 class NewTap(msgspec.Struct, frozen=True, tag=True):
-    """A card has got another tap: go on there. Descriptor: its packet socket, of the card's geometry."""
+    """A card has got another tap: go on there.
+
+    Descriptors: its packet socket, of the card's geometry, then the tables of flows if any.
+    """
 
     card: int
     tap: str
+    flow_slots: int = 0
+    """As that of CardCapture, for this tap."""
 
 
 class NewCard(msgspec.Struct, frozen=True, tag=True):

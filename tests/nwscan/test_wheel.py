@@ -83,7 +83,9 @@ def test_the_samples_the_types_and_the_ebpf_object_are_in_the_wheel(wheel: Path)
     names = zipfile.ZipFile(wheel).namelist()
     assert "nwscan/captures/before.pcapng" in names
     assert "nwscan/captures/MANIFEST.toml" in names
-    programs = {f"analyzer/host/{name}.bpf.{kind}" for name in ("tap_counter", "own_counter") for kind in "co"}
+    programs = {
+        f"analyzer/host/{name}.bpf.{kind}" for name in ("tap_counter", "own_counter", "flow_counter") for kind in "co"
+    }
     assert programs <= set(names)
     assert {"analyzer/py.typed", "generator/py.typed", "nwscan/py.typed"} <= set(names)
 
