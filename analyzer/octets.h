@@ -40,6 +40,8 @@ static inline uint32_t nwscan_u32(const char *octets, int big_endian) {
     return NWSCAN_SWAPPED(big_endian) ? __builtin_bswap32(value) : value;
 }
 
+/* Brings the octet near; of an address that is nowhere it does nothing. */
+#define fetch(view, at) __builtin_prefetch((view).data + (at))
 #define be16(view, at) nwscan_be16((view).data + (at))
 #define be48(view, at) nwscan_be48((view).data + (at))
 #define octets16(view, at, big_endian) nwscan_u16((view).data + (at), big_endian)

@@ -15,15 +15,5 @@ cpdef Py_ssize_t walk(
     Py_ssize_t capacity, long long[::1] state,
 ) noexcept
 
-cdef extern from *:
-    """
-    #include <stdint.h>
-    #include <string.h>
-    static inline uint32_t nwscan_octets32(const char *octets, int big_endian) {
-        uint32_t value;
-        memcpy(&value, octets, sizeof value);
-        return big_endian == (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__) ? __builtin_bswap32(value) : value;
-    }
-    #define octets32(view, at, big_endian) nwscan_octets32((view).data + (at), (big_endian) != 0)
-    """
+cdef extern from "analyzer/octets.h":
     u32 octets32(const u8[::1] data, Py_ssize_t at, bint big_endian) noexcept nogil

@@ -7,12 +7,6 @@ ctypedef unsigned short u16
 ctypedef unsigned int u32
 ctypedef long long i64
 
-cdef extern from *:
-    void __builtin_prefetch(const void *at) nogil
-
-cdef inline void fetch(const u8[::1] data, i64 at) noexcept nogil:
-    __builtin_prefetch(&data[at])  # of an address that is nowhere it does nothing
-
 cdef i64 _AHEAD, _LINE, _HEADER, _PACKET_TYPE, _VNET_OCTETS
 cdef u32 _OUTGOING, _FROM_GUEST, _TO_GUEST, _VLAN_VALID, _VLAN_TPID_VALID, _TPID
 
@@ -24,6 +18,7 @@ cpdef Py_ssize_t walk(
 ) noexcept
 
 cdef extern from "analyzer/octets.h":
+    void fetch(const u8[::1] data, i64 at) noexcept nogil
     u32 octets32(const u8[::1] data, i64 at, bint big_endian) noexcept
     u32 octets16(const u8[::1] data, i64 at, bint big_endian) noexcept
 cdef i64 wide(i64 value) noexcept

@@ -8,12 +8,6 @@ ctypedef unsigned int u32
 ctypedef unsigned long long u64
 ctypedef long long i64
 
-cdef extern from *:
-    void __builtin_prefetch(const void *at) nogil
-
-cdef inline void fetch(const u8[::1] data, Py_ssize_t at) noexcept nogil:
-    __builtin_prefetch(&data[at])
-
 cdef i64 _UNICAST_TO_GUEST, _FOREIGN_UNICAST, _FROM_GUEST, _NOT_PLAIN
 cdef u64 _GROUP_BIT, _MIX, _MASK
 cdef u32 _MAX_ORIGINAL_OCTETS, _HEADER_OCTETS, _TAG_OCTETS, _ETHERTYPE_MIN, _IPV4, _IPV6, _ARP, _IPV4_PLAIN, _TCP, _UDP
@@ -39,6 +33,7 @@ cpdef void count_flows(
 
 cdef inline bint tells_nothing(const u8[::1] data, Py_ssize_t at, u32 kept, u32 ethertype) noexcept nogil
 cdef extern from "analyzer/octets.h":
+    void fetch(const u8[::1] data, Py_ssize_t at) noexcept nogil
     u32 be16(const u8[::1] data, Py_ssize_t at) noexcept nogil
     u64 be48(const u8[::1] data, Py_ssize_t at) noexcept nogil
 cdef bint is_tpid(u32 value) noexcept nogil
