@@ -6,7 +6,6 @@ pcapng reader and writer. A file is hostile by assumption: what does not fit the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -19,8 +18,7 @@ MAX_COMMENT_OCTETS: Final = 60_000
 """What one option of a block holds (65,535 octets), with room for what is added around it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(msgspec.Struct, frozen=True):
     """What a section of ours says of itself: whose frames, and whether each has its direction as seen from the tap."""
 
     identity: GuestIdentity | None

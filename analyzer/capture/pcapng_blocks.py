@@ -7,9 +7,9 @@ pcapng.py. Source: draft-ietf-opsawg-pcapng, sections 3.5, 4.1, 4.2, 4.6.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 import numpy as np
 
 from analyzer.capture.span import MAX_SNAPLEN
@@ -43,8 +43,7 @@ UNKNOWN_NS: Final = 2**63 - 1
 """What a time that int64 does not hold (before 1677 or after 2262) ends at, with either sign: no true one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Clock:
+class Clock(msgspec.Struct, frozen=True):
     """How the ticks of an interface become time: ``numerator/denominator`` ns a tick, counted from ``offset_s``."""
 
     numerator: int = 1000
@@ -74,8 +73,7 @@ class Clock:
         return np.fromiter((max(-UNKNOWN_NS, min(UNKNOWN_NS, value)) for value in exact), np.int64, len(ticks))
 
 
-@dataclass(frozen=True, slots=True)
-class InterfaceBlock:
+class InterfaceBlock(msgspec.Struct, frozen=True):
     """An IDB: the interface, its clock, and the octets of FCS at the end of its frames."""
 
     interface: CaptureInterface
@@ -83,8 +81,7 @@ class InterfaceBlock:
     fcs_octets: int
 
 
-@dataclass(frozen=True, slots=True)
-class SectionBlock:
+class SectionBlock(msgspec.Struct, frozen=True):
     """An SHB: the byte order of what follows (``<`` or ``>``), and who wrote it."""
 
     order: str
@@ -93,8 +90,7 @@ class SectionBlock:
     comments: tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class StatisticsBlock:
+class StatisticsBlock(msgspec.Struct, frozen=True):
     """An ISB: its interface, the frames lost there, and when capturing began and ended, in ticks of its clock."""
 
     interface: int

@@ -8,9 +8,10 @@ Source: dumpcap(1) and ringbuffer.c of Wireshark; tcpdump(1) and MakeFilename of
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 if TYPE_CHECKING:
     from analyzer.model.frames import I64
@@ -19,8 +20,7 @@ _NUMBERS: Final = 100_000
 """RINGBUFFER_MAX_NUM_FILES: dumpcap's five digits begin again at 0."""
 
 
-@dataclass(frozen=True, slots=True)
-class RotationRules:
+class RotationRules(msgspec.Struct, frozen=True):
     """When a file ends: after so many seconds, octets or frames, whichever comes first; None for never.
 
     A file ends with the frame that reaches ``octets``. With ``last`` the capture ends with that many files.
@@ -34,8 +34,7 @@ class RotationRules:
     restarts: bool = True
 
 
-@dataclass(slots=True)
-class FileProgress:
+class FileProgress(msgspec.Struct):
     """How far one file is: when its stretch began, and what it holds."""
 
     rules: RotationRules
@@ -84,14 +83,13 @@ class FileProgress:
         return end_ns if is_next else now_ns
 
 
-@dataclass(slots=True)
-class DumpcapNames:
+class DumpcapNames(msgspec.Struct):
     """``NAME_00001_YYYYMMDDhhmmss.EXT``, in local time; of ``files`` (None: all) the newest are kept."""
 
     path: Path
     files: int | None = None
     _number: int = 0
-    _kept: list[Path] = field(default_factory=list)
+    _kept: list[Path] = msgspec.field(default_factory=list)
 
     def next(self, start_ns: int, *, by_time: bool = True) -> tuple[Path, Path | None]:  # noqa: ARG002 - as tcpdump's
         """Give the name of the next file and the name of the one that goes for it, if any."""
@@ -103,8 +101,7 @@ class DumpcapNames:
         return name, gone
 
 
-@dataclass(slots=True)
-class TcpdumpNames:
+class TcpdumpNames(msgspec.Struct):
     """With ``by_size`` a number behind the name, with ``by_time`` strftime's letters in it.
 
     The first file by size has no number, unless ``files`` says how many there are: then the numbers have as many

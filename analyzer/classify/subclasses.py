@@ -7,28 +7,25 @@ of them changes the class of a frame.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
 
 from analyzer.model.addresses import is_group
 from analyzer.model.classes import FrameClass, Look
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 _NO_MACS: Final[frozenset[int]] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Family:
+class Family(msgspec.Struct, frozen=True):
     """What is known of the guest's groups of one IP version: ``told`` any reports, ``is_whole`` all of its groups."""
 
     told: bool = False
     is_whole: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class GuestFacts:
+class GuestFacts(msgspec.Struct, frozen=True):
     """What is known of the guest. What its traffic told only ever makes less of other traffic unrelated.
 
     ``ipv4`` are its addresses as integers, ``solicited`` the MACs of the solicited-node groups of its IPv6 addresses;
@@ -51,8 +48,7 @@ class GuestFacts:
         return self.igmp if is_ipv4_group(group) else self.mld if is_ipv6_group(group) else Family()
 
 
-@dataclass(frozen=True, slots=True)
-class SubclassFacts:
+class SubclassFacts(msgspec.Struct, frozen=True):
     """What the rows look at: frames that agree in their addresses and kind. ``asked`` is the target of ARP requests."""
 
     guest: GuestFacts
@@ -64,8 +60,7 @@ class SubclassFacts:
     """Counted in the kernel alone."""
 
 
-@dataclass(frozen=True, slots=True)
-class SubclassRow:
+class SubclassRow(msgspec.Struct, frozen=True):
     """One subclass: frames of ``kind`` belong to the first row of their class that ``applies``."""
 
     kind: FrameClass

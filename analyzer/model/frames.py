@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
 from typing import Final, TypeAlias
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -52,8 +53,7 @@ class FrameFlag(IntFlag):
     """No MAC can be read, so the frame is unclassified; why stands in TOO_SHORT, CUT_HEADER or NOT_ETHERNET."""
 
 
-@dataclass(frozen=True, slots=True)
-class CaptureInterface:
+class CaptureInterface(msgspec.Struct, frozen=True):
     """One interface of a source: what its link type is and what the file or host says about it."""
 
     linktype: int = LINKTYPE_ETHERNET
@@ -106,8 +106,7 @@ class RawFrames:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class FrameBatch:
+class FrameBatch(msgspec.Struct, frozen=True):
     """n frames with their link layer decoded.
 
     ``dst`` and ``src`` are MACs as integers (0 where ``flags`` has NO_ADDRESSES). ``outer_type`` is the type field

@@ -9,6 +9,8 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from analyzer.model.classes import CLASS_COUNT, FrameClass
 
 if TYPE_CHECKING:
@@ -74,8 +76,7 @@ def unseen(counts: Sequence[Sequence[int]]) -> list[Subclass]:
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class UsedMac:
+class UsedMac(msgspec.Struct, frozen=True):
     """A foreign MAC with the frames by which the guest made use of what went there: answers, and packets sent on.
 
     ``both_ways`` of them may be for a packet that reached the guest by its own MAC, or by a group or broadcast, as

@@ -7,9 +7,10 @@ chooses what it sends. Of what is bounded by a number, the smallest keys are kep
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
 
 from analyzer.classify.subclasses import is_ipv4_group, is_ipv6_group
 from analyzer.report.talkers import Hitters
@@ -77,8 +78,7 @@ _NO_HITTERS: Final = Hitters()
 _NO_ANSWERS: Final = Answers()
 
 
-@dataclass(frozen=True, slots=True)
-class Observed:
+class Observed(msgspec.Struct, frozen=True):
     """What traffic told of the guest. ``vlans`` are the VLAN IDs (outermost tag, frames, octets) that it sends in.
 
     ``asked`` are the IPv4 addresses (as integers) that broadcast ARP requests ask for, whoever has them.

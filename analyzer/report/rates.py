@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from analyzer.model.classes import FrameClass
 from analyzer.report.times import NS_PER_S
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
 PERCENTILES: Final = (50, 95, 99, 100)
 
 
-@dataclass(frozen=True, slots=True)
-class Rate:
+class Rate(msgspec.Struct, frozen=True):
     """Rates of one class: frames a second, and bits a second with eight bits an octet (no FCS, preamble, gap).
 
     The means are over the windows, None where their length is not known. The percentiles, one for each of PERCENTILES,

@@ -10,6 +10,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from analyzer.model.classes import CLASS_COUNT, TO_GUEST_CLASSES, DirectionSource, FrameClass
 from analyzer.report.findings import UNSEEN, Cause, Sample, Subclass, merge_causes, merge_samples, merge_subclasses
 from analyzer.report.identities import merge_identities
@@ -37,8 +39,7 @@ _NO_TIMELINE: Final = Timeline()
 _NOTHING_OBSERVED: Final = Observed()
 
 
-@dataclass(frozen=True, slots=True)
-class FramesFile:
+class FramesFile(msgspec.Struct, frozen=True):
     """The kept frames of a report: where, their SHA-256, and the share of the window's frames that they are."""
 
     path: str

@@ -8,8 +8,9 @@ error. The ``error`` of one window is at most a 1024th of the frames counted.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final, NamedTuple
+
+import msgspec
 
 KEPT: Final = 1024
 """Entries that a report keeps of each table; with no more than this many addresses every count is exact."""
@@ -38,8 +39,7 @@ class Entry(NamedTuple):
         return self.frames + self.error
 
 
-@dataclass(frozen=True, slots=True)
-class Hitters:
+class Hitters(msgspec.Struct, frozen=True):
     """A table of addresses, each once, in their order. An address that is not there had at most ``error`` frames."""
 
     entries: tuple[Entry, ...] = ()

@@ -6,8 +6,9 @@ the bins of any frames are the same in whatever order and in how many parts they
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from analyzer.model.classes import CLASS_COUNT
 from analyzer.report.times import NS_PER_S
@@ -26,8 +27,7 @@ COUNTS: Final = 2 * CLASS_COUNT
 Bin = tuple[int, tuple[int, ...]]
 
 
-@dataclass(frozen=True, slots=True)
-class Timeline:
+class Timeline(msgspec.Struct, frozen=True):
     """``bins`` are (number, 12 counts) in order, without empty ones; bin n begins n * ``bin_s`` s after the epoch."""
 
     bin_s: int = 1

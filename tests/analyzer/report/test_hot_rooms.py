@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -168,7 +169,7 @@ def test_what_is_counted_goes_before_what_is_named_where_a_document_contradicts_
     assert broadcasts(made) == {"arp_for_others": 2}
     (asked,) = made.observed.asked.entries
     more = Hitters((asked._replace(frames=3),))
-    lying = replace(made, observed=replace(made.observed, asked=more))
+    lying = replace(made, observed=msgspec.structs.replace(made.observed, asked=more))
     assert broadcasts(lying) == {"arp_request": 2}
 
 

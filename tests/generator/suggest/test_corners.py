@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -139,7 +140,7 @@ def test_frames_whose_fate_cannot_be_told_are_counted() -> None:
 
 def test_counts_with_an_error_say_that_more_passes_than_predicted() -> None:
     report, _ = measure((*TRAFFIC, (EXTRA, GATEWAY, True)))
-    inexact = replace(report, talkers=replace(report.talkers, error=3))
+    inexact = replace(report, talkers=msgspec.structs.replace(report.talkers, error=3))
     words = "what goes to the further MACs was not counted exactly: more of it passes than predicted"
     assert words in suggest(CARD, inexact, also_macs=(EXTRA,)).notes
     assert words not in suggest(CARD, report, also_macs=(EXTRA,)).notes
