@@ -148,6 +148,8 @@ def _program(octets: bytes) -> Program | None:
             found.append(read_filter(etree.tostring(element, encoding="unicode", with_tail=False)).filter)
         except NwscanError as error:
             _clear(error)
+        except UnicodeDecodeError:  # read though it is no UTF-8, and some versions of lxml cannot write it
+            continue
     if not found:
         return None
     try:
