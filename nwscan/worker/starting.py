@@ -11,15 +11,13 @@ import socket
 import subprocess
 import sys
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final, NamedTuple
 
 from analyzer.errors import HostError
 from nwscan.worker import FOR_FILES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import IO
 
 _END_S: Final = 5.0
 """How long a worker may take to end once its socket is closed, before it is killed."""
@@ -31,9 +29,11 @@ _NO_CACHE: Final = {"XDG_CACHE_HOME": "/dev/null/none", "XDG_CONFIG_HOME": "/dev
 """scapy would read pickles from the home folder, which under sudo may be somebody else's, and write them there."""
 
 
-@dataclass(frozen=True, slots=True)
-class Begun:
-    """A worker that waits for its request: our end of its socket, its process, and what it complains of."""
+class Begun(NamedTuple):
+    """A worker that waits for its request: our end of its socket, its process, and what it complains of.
+
+    No dataclass: what those import would keep the worker from starting for some milliseconds.
+    """
 
     socket: socket.socket
     process: subprocess.Popen[bytes]
