@@ -1,8 +1,9 @@
 """How fast is `nwscan analyze` beside the tools people use? `python benchmarks/files.py [--scale S] [--rounds N]`.
 
-Each tool is a whole process on the same input (benchmarks/inputs.py makes it), one round of all after another, so that
-what else the machine does meets them all. The slow ones get the first part of the input and are compared per frame.
-Writes benchmarks/RESULTS.md, with machine, versions, date and load; a run at a smaller scale prints it instead.
+nwscan is measured as pip installs it (benchmarks/installed.py). Each tool is a whole process on the same input
+(benchmarks/inputs.py makes it), one round of all after another, so that what else the machine does meets them all. The
+slow ones get the first part of the input and are compared per frame. Writes benchmarks/RESULTS.md, with machine,
+versions, date and load; a run at a smaller scale prints it instead.
 
 The expression that tcpdump gets is what nwscan looks for: foreign unicast. "To /dev/null" can be read in two ways, so
 that both are measured: `-w /dev/null` (frames copied) and `> /dev/null` (frames printed).
@@ -21,6 +22,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
+import installed
 from inputs import GUEST, INPUTS, path_of
 from memory import Watch
 from results import write
@@ -82,7 +84,7 @@ class Trial:
 
 def nwscan(path: str) -> list[str]:
     """Give the command line that is measured: all of the report, with talkers, groups and timeline."""
-    return [str(ROOT / ".venv/bin/nwscan"), "analyze", path, "--mac", GUEST, "--json"]
+    return [installed.nwscan(), "analyze", path, "--mac", GUEST, "--json"]
 
 
 NWSCAN: Final = "nwscan analyze"
@@ -113,7 +115,7 @@ def tools(name: str) -> list[Tool]:
     if name == "small-zst":
         found.append(Tool("zstd -dc", lambda path: ["zstd", "-dc", path]))
     if name == "thousand":
-        found.append(Tool("nwscan --version", lambda _path: [str(ROOT / ".venv/bin/nwscan"), "--version"]))
+        found.append(Tool("nwscan --version", lambda _path: [installed.nwscan(), "--version"]))
         found.append(Tool("python -c pass", lambda _path: [sys.executable, "-c", "pass"]))
     return found
 

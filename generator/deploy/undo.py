@@ -7,7 +7,7 @@ door out; who may change guests now, and which change is undone, is decided by t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from analyzer.errors import HostError, NwscanError, RollbackIncompleteError
 from generator.deploy import bridge_steps
@@ -23,6 +23,14 @@ if TYPE_CHECKING:
     from generator.deploy.door import WriterDoor
     from generator.deploy.journal import Journal
     from generator.nwfilter.model import Filter
+
+
+_SWEEPS_MOST: Final = 3
+"""How often libvirt is made to build rules that it left half built."""
+_IN_ITS_WAY: Final = (
+    "chains of the tap that it left half made are in its way: take away what ebtables-save shows of the tap "
+    "(ebtables -t nat -F, -D, -X)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +169,7 @@ def _undo_side(plan: Plan, step: Attach, door: WriterDoor, *, live: bool) -> lis
 def _sweep(plan: Plan, mac: str, now: str, attached: Attach, door: WriterDoor, where: str) -> list[str]:
     """Have libvirt remove the rules that it was killed amid making, of a filter that its XML does not know of.
 
-    It clears what is left of an earlier attempt only when it builds rules anew: so it is made to, once. It needs the
+    It clears what is left of an earlier attempt only when it builds rules anew: so it is made to. It needs the
     filters for that, which an earlier try to undo may have removed; they are undone after the cards.
     """
     if not door.has_stray_rules(plan.guest, mac):
@@ -169,11 +177,18 @@ def _sweep(plan: Plan, mac: str, now: str, attached: Attach, door: WriterDoor, w
     for step in plan.steps:
         if isinstance(step, DefineFilter) and door.filter_xml(step.name) is None:
             door.define_filter(step.after)
-    for ref in (read_filterref(attached.after), None):
-        door.update_interface(plan.guest, with_filterref(now, ref), live=True)
-    if door.has_stray_rules(plan.guest, mac):
-        raise HostError(f"the kernel still has rules of a filter on {where}", plan.uri, "see them with: ebtables-save")
-    return [f"removed rules that libvirt had left on {where}"]
+    failure: HostError | None = None
+    for _ in range(_SWEEPS_MOST):
+        try:
+            for ref in (read_filterref(attached.after), None):
+                door.update_interface(plan.guest, with_filterref(now, ref), live=True)
+        except HostError as error:  # what was left is in its way, and may go as libvirt gives up
+            failure = error
+        if not door.has_stray_rules(plan.guest, mac):
+            return [f"removed rules that libvirt had left on {where}"]
+    if failure is not None:
+        raise HostError(f"{failure.what}; {_IN_ITS_WAY}", plan.uri) from failure
+    raise HostError(f"the kernel still has rules of a filter on {where}", plan.uri, "see them with: ebtables-save")
 
 
 def _attached_by(step: Attach, now: str, steps: Sequence[Step]) -> Attach:

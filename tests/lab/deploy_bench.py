@@ -248,3 +248,15 @@ def take_half_made(lab: Lab) -> None:
     for flag in ("-F", "-X"):
         for name in chains:
             lab.run(["ebtables", "-t", "nat", flag, name], check=True)
+
+
+def take_chains_of(lab: Lab, tap: str) -> None:
+    """Do what a rollback says where libvirt cannot remove what it has left of a tap."""
+    saved = lab.run(["ebtables-save"], check=True).stdout
+    chains = re.findall(rf"^:((?:libvirt-)?[IOJP]-{tap}(?:-\S+)?) ", saved, re.MULTILINE)
+    for name in chains:
+        lab.run(["ebtables", "-t", "nat", "-F", name], check=True)
+    for rule in re.findall(rf"^-A ((?:PRE|POST)ROUTING .*-j libvirt-[IOJP]-{tap})$", saved, re.MULTILINE):
+        lab.run(["ebtables", "-t", "nat", "-D", *rule.split()], check=True)
+    for name in chains:
+        lab.run(["ebtables", "-t", "nat", "-X", name], check=True)

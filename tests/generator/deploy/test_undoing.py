@@ -208,6 +208,22 @@ def test_a_card_that_does_not_show_what_was_restored_is_told_of(bench: Bench) ->
 
 
 @unfiltered
+def test_chains_that_are_in_libvirts_way_are_told_of(bench: Bench) -> None:
+    bench.apply()
+    for live in (True, False):
+        bench.attach(None, live=live)
+    bench.change(lambda state: state.stray.append(MAC))
+    bench.refuse(f"update_interface {MAC} True")
+    with pytest.raises(
+        RollbackIncompleteError, match=r"refused: .*half made are in its way.*ebtables -t nat -F, -D, -X"
+    ):
+        bench.rollback()
+    bench.refuse()
+    assert f"removed rules that libvirt had left on card {MAC} of vm1, running" in rolled_back(bench.rollback())
+    assert bench.now == bench.before
+
+
+@unfiltered
 def test_rules_that_stay_whatever_libvirt_does_are_told_of(bench: Bench) -> None:
     bench.apply()
     for live in (True, False):
