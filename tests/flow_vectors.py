@@ -36,3 +36,19 @@ def octets(draw: st.DrawFn) -> bytes:
     if draw(st.integers(0, 3)) == 0:
         frame[draw(st.integers(12, len(frame) - 1))] = draw(st.integers(0, 255))
     return bytes(frame[: draw(st.sampled_from([len(frame), len(frame), 60, 40, 34, 21, 15, 14, 13]))])
+
+
+def mixed() -> list[bytes]:
+    """Frames of all kinds to the guest, to groups and to others, plain ones and others, tagged, cut short."""
+    heads = [
+        to + sender for to in (OWN, "02aa00000001", "ffffffffffff", "333300000001") for sender in ("02aa00000002", OWN)
+    ]
+    frames = [bytes.fromhex(head + network) for head in heads for network in NETWORKS]
+    tagged = [octets[:12] + bytes.fromhex("81000005") + octets[12:] for octets in frames[:40]]
+    return [*frames, *tagged, *(octets[:length] for octets in frames[:20] for length in (15, 34, 37))]
+
+
+def pairs(count: int, types: int) -> list[bytes]:
+    """A frame of each pair of MACs and type: more flows than a table has room for."""
+    heads = [f"02{number:04x}{number * 40503 % 65536:04x}0102bb0000{number:04x}" for number in range(count)]
+    return [bytes.fromhex(head + f"{0x8800 + kind:04x}").ljust(60, b"\0") for kind in range(types) for head in heads]

@@ -6,6 +6,7 @@ import ctypes
 import os
 import socket
 import subprocess
+import sys
 import threading
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _CLONE_NEWNET = 0x4000_0000
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -52,6 +53,37 @@ def veth_pair(tap: str = "tap0", guest: str = "guest0") -> Iterator[None]:
         for name in (tap, guest):
             ip("link", "set", name, "addrgenmode", "none", "arp", "off", "up")
         yield
+
+
+@contextmanager
+def receiving_guest(name: str) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Move ``guest0`` into a named namespace with a TCP/IP of its own, within ``veth_pair``.
+
+    Gives its MAC, and what sends it 3 MB over TCP and waits until it has them: by super-frames.
+    """
+    listen = "import socket; s = socket.create_server(('192.0.2.2', 9)); print(flush=True); c, _ = s.accept()"
+    receive = f"{listen}\nwhile c.recv(1 << 20): pass"
+    client = "import socket; s = socket.create_connection(('192.0.2.2', 9)); s.sendall(bytes(3000000))"
+
+    def transfer() -> None:
+        server = ["ip", "netns", "exec", name, sys.executable, "-c", receive]
+        with subprocess.Popen(server, stdout=subprocess.PIPE) as listener:
+            assert listener.stdout is not None
+            listener.stdout.readline()
+            subprocess.run([sys.executable, "-c", client], check=True)
+            assert listener.wait(20) == 0
+
+    ip("netns", "add", name)
+    try:
+        ip("link", "set", "guest0", "netns", name)
+        ip("-n", name, "addr", "add", "192.0.2.2/24", "dev", "guest0")
+        ip("-n", name, "link", "set", "guest0", "addrgenmode", "none")  # else it looks for routers meanwhile
+        ip("-n", name, "link", "set", "guest0", "arp", "on", "up")
+        ip("link", "set", "tap0", "arp", "on")
+        ip("addr", "add", "192.0.2.1/24", "dev", "tap0")
+        yield ip("-n", name, "-br", "link", "show", "guest0").split()[2], transfer
+    finally:
+        ip("netns", "del", name)
 
 
 def ip(*arguments: str) -> str:

@@ -48,7 +48,7 @@ class MappedFeed:
         self._descriptor = file.fileno()
         self._guards: list[int] = []
         self._growths = 0
-        self._is_cut = False
+        self._is_over = False
         self._given_back = 0
         self._map(octets)
 
@@ -66,7 +66,7 @@ class MappedFeed:
         """Say whether there are ``octets`` unread ones, also where they have just been written."""
         if octets <= self.stop - self.at:
             return True
-        if octets > MAX_WINDOW_OCTETS or self._is_cut:
+        if octets > MAX_WINDOW_OCTETS or self._is_over:
             return False
         self._grow()
         return octets <= self.stop - self.at
@@ -77,7 +77,7 @@ class MappedFeed:
         end = min(size, gone) if gone >= 0 else size
         if end >= self.stop:
             return False
-        self._is_cut = True
+        self._is_over = True
         self.stop = max(self.at, end)
         if gone >= 0:
             self.failure = _CUT if size < len(self.data) else _FAILED
@@ -106,6 +106,7 @@ class MappedFeed:
         self._guards = []
         self.data = np.empty(0, np.uint8)
         self.at = self.stop = 0
+        del self._mapped
         self._owner.close()
 
     def _map(self, octets: int) -> None:
@@ -120,13 +121,13 @@ class MappedFeed:
     def _grow(self) -> None:
         """Map anew what has become longer; what was lent lies in the mapping before."""
         size = os.fstat(self._descriptor).st_size
-        if size <= self.stop or self._is_cut or self._growths == _GROWTHS_MOST:
+        if size <= self.stop or self._is_over or self._growths == _GROWTHS_MOST:
             return
         self._growths += 1
         try:
             self._map(size)
         except OSError:
-            self._is_cut = True
+            self._is_over = True
 
 
 def map_file(file: BinaryIO, at: int) -> MappedFeed | None:

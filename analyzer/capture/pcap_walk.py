@@ -84,15 +84,5 @@ def walk(  # noqa: PLR0917 - the columns of a batch, passed to compiled code by 
     return n
 
 
-if not cython.compiled:  # compiled, it is one load: pcap_walk.pxd
-
-    def octets32(data: Column, at: int, big_endian: bool) -> int:  # noqa: FBT001 - see walk
-        """Give the 32-bit number at ``at``."""
-        a = data[at]
-        b = data[at + 1]
-        c = data[at + 2]
-        d = data[at + 3]
-        value = d << 24 | c << 16 | b << 8 | a
-        if big_endian:
-            value = value >> 24 | value >> 8 & 0xFF00 | value << 8 & 0xFF0000 | (value & 0xFF) << 24
-        return value
+if not cython.compiled:  # compiled, each is an instruction or two of octets.h
+    from analyzer.octets import octets32

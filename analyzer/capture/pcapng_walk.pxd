@@ -33,8 +33,7 @@ cdef u64 wide(u64 value) noexcept nogil
 
 @cython.locals(value=u32, digit=u32)
 cdef u32 read_gso_size(const u8[::1] data, i64 at, i64 end) noexcept nogil
-@cython.locals(a=u32, b=u32, c=u32, d=u32, value=u32)
-cdef u32 octets32(const u8[::1] data, i64 at, bint big_endian) noexcept nogil
-@cython.locals(a=u32, b=u32)
-cdef u32 octets16(const u8[::1] data, i64 at, bint big_endian) noexcept nogil
+cdef extern from "analyzer/octets.h":
+    u32 octets32(const u8[::1] data, i64 at, bint big_endian) noexcept nogil
+    u32 octets16(const u8[::1] data, i64 at, bint big_endian) noexcept nogil
 cdef u64 join32(u64 high, u64 low) noexcept nogil

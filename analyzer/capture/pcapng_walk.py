@@ -17,6 +17,9 @@ import cython
 if TYPE_CHECKING:
     from analyzer.model.columns import Column
 
+if not cython.compiled:  # compiled, each is an instruction or two of octets.h
+    from analyzer.octets import octets16, octets32
+
 FULL: Final = 0
 """The batch is full, or the octets are used up at the end of a block."""
 MORE: Final = 1
@@ -237,27 +240,6 @@ def read_gso_size(data: Column, at: int, end: int) -> int:
             return 0
         at += 1
     return value
-
-
-def octets32(data: Column, at: int, big_endian: bool) -> int:  # noqa: FBT001 - see walk
-    """Give the 32-bit number at ``at``."""
-    a = data[at]
-    b = data[at + 1]
-    c = data[at + 2]
-    d = data[at + 3]
-    value = d << 24 | c << 16 | b << 8 | a
-    if big_endian:
-        value = value >> 24 | value >> 8 & 0xFF00 | value << 8 & 0xFF0000 | (value & 0xFF) << 24
-    return value
-
-
-def octets16(data: Column, at: int, big_endian: bool) -> int:  # noqa: FBT001 - see walk
-    """Give the 16-bit number at ``at``."""
-    a = data[at]
-    b = data[at + 1]
-    if big_endian:
-        return a << 8 | b
-    return b << 8 | a
 
 
 def join32(high: int, low: int) -> int:

@@ -236,17 +236,8 @@ def frame_end(start: int, captured: int, size: int) -> int:
     return start + captured if captured < size - start else size
 
 
-if not cython.compiled:  # compiled, each is one load: decode.pxd
-
-    def be16(data: Column, at: int) -> int:
-        """Give the 16 bits at ``at``, most significant octet first."""
-        return data[at] << 8 | data[at + 1]
-
-    def be48(data: Column, at: int) -> int:
-        """Give the 48 bits at ``at`` (a MAC), most significant octet first."""
-        high = be16(data, at)
-        middle = be16(data, at + 2)
-        return high << 32 | middle << 16 | be16(data, at + 4)
+if not cython.compiled:  # compiled, each is an instruction or two of octets.h
+    from analyzer.octets import be16, be48
 
 
 def behind_tags(data: Column, at: int, end: int) -> int:

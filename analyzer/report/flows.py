@@ -25,21 +25,8 @@ from analyzer.model.classes import FrameClass
 if TYPE_CHECKING:
     from analyzer.model.columns import Column
 
-if not cython.compiled:  # compiled, each is one instruction or two: flows.pxd
-
-    def fetch(data: Column, at: int) -> None:
-        """Have the octet at ``at`` brought near, which may lie anywhere: nothing is read."""
-
-    def be16(data: Column, at: int) -> int:
-        """Give the 16 bits at ``at``, most significant octet first."""
-        return data[at] << 8 | data[at + 1]
-
-    def be48(data: Column, at: int) -> int:
-        """Give the 48 bits at ``at`` (a MAC), most significant octet first."""
-        high = be16(data, at)
-        middle = be16(data, at + 2)
-        return high << 32 | middle << 16 | be16(data, at + 4)
-
+if not cython.compiled:  # compiled, each is an instruction or two of octets.h
+    from analyzer.octets import be16, be48, fetch
 
 # Constants of the hot functions are C integers where this is compiled (flows.pxd), hence private.
 _UNICAST_TO_GUEST = int(FrameClass.UNICAST_TO_GUEST)

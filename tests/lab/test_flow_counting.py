@@ -7,8 +7,6 @@ import multiprocessing
 import os
 import re
 import signal
-import subprocess
-import sys
 import tempfile
 import time
 from contextlib import closing, contextmanager
@@ -27,10 +25,10 @@ from analyzer.host.packet_socket import PacketRing, RingGeometry, open_packet_so
 from analyzer.model.classes import DirectionSource, FrameClass
 from analyzer.model.identity import GuestIdentity, Provenance
 from analyzer.pipeline import Measurement
-from tests.flow_vectors import NETWORKS
+from tests.flow_vectors import mixed, pairs
 from tests.lab.nwscan_run import wait_for
 from tests.lab.test_live import MAC, Capture, capturing
-from tests.network_namespace import frame, ip, send, veth_pair
+from tests.network_namespace import frame, ip, receiving_guest, send, veth_pair
 from tests.nwscan.ordinary_user import USER, as_ordinary_user
 
 if TYPE_CHECKING:
@@ -122,22 +120,6 @@ def agree(documents: list[Json]) -> None:
     assert sum(one["frames"] for one in kernel["classes"].values()) == kernel["windows"][0]["frames_seen"]
 
 
-def mixed() -> list[bytes]:
-    """Frames of all kinds to the guest, to groups and to others, plain ones and others, tagged, cut short."""
-    heads = [
-        to + sender for to in (OWN, "02aa00000001", "ffffffffffff", "333300000001") for sender in ("02aa00000002", OWN)
-    ]
-    frames = [bytes.fromhex(head + network) for head in heads for network in NETWORKS]
-    tagged = [octets[:12] + bytes.fromhex("81000005") + octets[12:] for octets in frames[:40]]
-    return [*frames, *tagged, *(octets[:length] for octets in frames[:20] for length in (15, 34, 37))]
-
-
-def pairs(count: int, types: int) -> list[bytes]:
-    """A frame of each pair of MACs and type: more flows than a table has room for."""
-    heads = [f"02{number:04x}{number * 40503 % 65536:04x}0102bb0000{number:04x}" for number in range(count)]
-    return [bytes.fromhex(head + f"{0x8800 + kind:04x}").ljust(60, b"\0") for kind in range(types) for head in heads]
-
-
 @pytest.mark.usefixtures("_wire")
 @pytest.mark.parametrize("addresses", [(), ("--ip", "192.0.2.2")])
 def test_every_count_is_the_same_as_by_the_ring(tmp_path: Path, addresses: tuple[str, ...]) -> None:
@@ -159,27 +141,10 @@ def test_every_count_is_the_same_as_by_the_ring(tmp_path: Path, addresses: tuple
 @pytest.mark.usefixtures("_wire")
 def test_super_frames_count_their_segments(tmp_path: Path) -> None:
     name = f"nwscan-flows-{os.getpid()}"
-    listen = "import socket; s = socket.create_server(('192.0.2.2', 9)); print(flush=True); c, _ = s.accept()"
-    ip("netns", "add", name)
-    try:
-        ip("link", "set", "guest0", "netns", name)
-        ip("-n", name, "addr", "add", "192.0.2.2/24", "dev", "guest0")
-        ip("-n", name, "link", "set", "guest0", "arp", "on", "up")
-        ip("link", "set", "tap0", "arp", "on")
-        ip("addr", "add", "192.0.2.1/24", "dev", "tap0")
-        guest = ip("-n", name, "-br", "link", "show", "guest0").split()[2]
-        with both(tmp_path, "--mac", guest) as captures:
-            server = ["ip", "netns", "exec", name, sys.executable, "-c", f"{listen}\nwhile c.recv(1 << 20): pass"]
-            with subprocess.Popen(server, stdout=subprocess.PIPE) as listener:
-                assert listener.stdout is not None
-                listener.stdout.readline()
-                client = "import socket; s = socket.create_connection(('192.0.2.2', 9)); s.sendall(bytes(3000000))"
-                subprocess.run([sys.executable, "-c", client], check=True)
-                assert listener.wait(20) == 0
-            time.sleep(0.3)
-            documents = ended(*captures)
-    finally:
-        ip("netns", "del", name)
+    with receiving_guest(name) as (guest, transfer), both(tmp_path, "--mac", guest) as captures:
+        transfer()
+        time.sleep(0.3)
+        documents = ended(*captures)
     agree(documents)
     assert documents[0]["segments"] > documents[0]["windows"][0]["frames_seen"]
 

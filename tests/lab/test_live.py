@@ -18,7 +18,7 @@ import pytest
 from nwscan.api.identify import guess_of_tap
 from tests.lab.nwscan_run import Nwscan, wait_for
 from tests.lab.schedule import Schedule
-from tests.network_namespace import frame, ip, need_root, new_namespace, send, veth_pair
+from tests.network_namespace import frame, ip, need_root, new_namespace, receiving_guest, send, veth_pair
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -244,33 +244,12 @@ def test_fifty_taps_at_once_lose_nothing(tmp_path: Path) -> None:
 
 
 def test_super_frames_are_counted_as_frames_and_as_segments(tmp_path: Path) -> None:
-    name = f"nwscan-live-{os.getpid()}"
-    listen = "import socket; s = socket.create_server(('192.0.2.2', 9)); print(flush=True); c, _ = s.accept()"
-    server = f"{listen}\nwhile c.recv(1 << 20): pass"
-    with veth_pair():
-        ip("netns", "add", name)
-        try:
-            ip("link", "set", "guest0", "netns", name)
-            ip("-n", name, "addr", "add", "192.0.2.2/24", "dev", "guest0")
-            ip("-n", name, "link", "set", "guest0", "arp", "on", "up")
-            ip("link", "set", "tap0", "arp", "on")
-            ip("addr", "add", "192.0.2.1/24", "dev", "tap0")
-            guest = ip("-n", name, "-br", "link", "show", "guest0").split()[2]
-            with (
-                capturing(tmp_path, "tap0", "--mac", guest, "--json", "-w", tmp_path / "f.pcapng", "tcp") as capture,
-                subprocess.Popen(
-                    ["ip", "netns", "exec", name, sys.executable, "-c", server], stdout=subprocess.PIPE
-                ) as listener,
-            ):
-                assert listener.stdout is not None
-                listener.stdout.readline()
-                client = "import socket; s = socket.create_connection(('192.0.2.2', 9)); s.sendall(bytes(3000000))"
-                subprocess.run([sys.executable, "-c", client], check=True)
-                assert listener.wait(20) == 0
-                time.sleep(0.3)
-                (report,) = capture.end()
-        finally:
-            ip("netns", "del", name)
+    with veth_pair(), receiving_guest(f"nwscan-live-{os.getpid()}") as (guest, transfer):
+        words = ("tap0", "--mac", guest, "--json", "-w", tmp_path / "f.pcapng", "tcp")
+        with capturing(tmp_path, *words) as capture:
+            transfer()
+            time.sleep(0.3)
+            (report,) = capture.end()
     tshark = ["tshark", "-r", str(tmp_path / "f.pcapng"), "-T", "fields", "-e", "frame.len", "-e", "tcp.len"]
     rows = subprocess.run(tshark, check=True, capture_output=True, text=True).stdout.splitlines()
     lengths = [int(row.split("\t")[1] or 0) for row in rows]

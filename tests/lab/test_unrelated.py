@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -24,7 +23,7 @@ from analyzer.report.store import from_document
 from tests.lab.nwscan_run import Nwscan, wait_for
 from tests.lab.schedule import Schedule
 from tests.lab.test_live import NO_LIBVIRT, NWSCAN, ROOT, Capture, capturing
-from tests.network_namespace import frame, ip, send, veth_pair
+from tests.network_namespace import frame, ip, receiving_guest, send, veth_pair
 from tests.nwscan.ordinary_user import USER, as_ordinary_user
 from tools import tap_counter as tool
 
@@ -115,29 +114,11 @@ def test_every_count_is_the_same_as_when_all_is_looked_at(tmp_path: Path) -> Non
 
 @pytest.mark.usefixtures("_wire")
 def test_super_frames_count_their_segments(tmp_path: Path) -> None:
-    name = f"nwscan-own-{os.getpid()}"
-    listen = "import socket; s = socket.create_server(('192.0.2.2', 9)); print(flush=True); c, _ = s.accept()"
-    ip("netns", "add", name)
-    try:
-        ip("link", "set", "guest0", "netns", name)
-        ip("-n", name, "addr", "add", "192.0.2.2/24", "dev", "guest0")
-        ip("-n", name, "link", "set", "guest0", "addrgenmode", "none")  # else it looks for routers meanwhile
-        ip("-n", name, "link", "set", "guest0", "arp", "on", "up")
-        ip("link", "set", "tap0", "arp", "on")
-        ip("addr", "add", "192.0.2.1/24", "dev", "tap0")
-        guest = ip("-n", name, "-br", "link", "show", "guest0").split()[2]
+    with receiving_guest(f"nwscan-own-{os.getpid()}") as (guest, transfer):
         plain, unrelated = both(tmp_path, "tap0", "--mac", guest)
-        server = ["ip", "netns", "exec", name, sys.executable, "-c", f"{listen}\nwhile c.recv(1 << 20): pass"]
-        with subprocess.Popen(server, stdout=subprocess.PIPE) as listener:
-            assert listener.stdout is not None
-            listener.stdout.readline()
-            client = "import socket; s = socket.create_connection(('192.0.2.2', 9)); s.sendall(bytes(3000000))"
-            subprocess.run([sys.executable, "-c", client], check=True)
-            assert listener.wait(20) == 0
+        transfer()
         time.sleep(0.3)
         documents = ended(plain, unrelated)
-    finally:
-        ip("netns", "del", name)
     agree(*documents)
     assert documents[1]["segments"] > documents[1]["windows"][0]["frames_seen"]
 
