@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -104,18 +105,38 @@ def read_save(text: str, tap: str, program: str) -> tuple[KernelRule, ...]:
     return tuple(found)
 
 
-def half_made_chains(text: str) -> tuple[str, ...]:
-    """Name, of what ``ebtables-save`` prints, the chains of libvirt's that are there only while it makes others.
+@dataclass(frozen=True)
+class HalfMade:
+    """The chains of libvirt's that are there only while it makes others: J and P for what will be I and O.
 
-    J and P for what will be I and O (libvirt, nwfilter_ebiptables_driver.c); the ones that refer to others come first.
-    Killed amid redefining a filter, libvirt 9.0.0 may leave such, says "Chain already exists" and starts no more.
+    libvirt, nwfilter_ebiptables_driver.c. Killed amid redefining a filter, libvirt 9.0.0 may leave such, says
+    "Chain already exists" and starts no more.
     """
-    return tuple(sorted(_HALF_MADE.findall(text), key=lambda name: not name.startswith("libvirt-")))
+
+    chains: tuple[str, ...]
+    references: tuple[str, ...]
+    """The rules that lead there from chains that are to stay, as ``ebtables -A`` takes them: chain, match, target."""
+
+    @property
+    def removal(self) -> str:
+        """Give the commands for a shell; a chain can be removed only when no rule leads to it any more."""
+        names, table = " ".join(self.chains), "ebtables -t nat"
+        rules = "".join(f"{table} -D {shlex.join(rule.split())}; " for rule in self.references)
+        loops = (f"for chain in {names}; do {table} {flag} $chain; done" for flag in ("-F", "-X"))
+        return rules + "; ".join(loops)
+
+
+def half_made_chains(text: str) -> HalfMade:
+    """Give what libvirt has left half made, of what ``ebtables-save`` prints."""
+    chains = tuple(_HALF_MADE.findall(text))
+    rules = ((match[1], match[2], match[0][3:].strip()) for match in _JUMP.finditer(text))
+    return HalfMade(chains, tuple(rule for chain, target, rule in rules if target in chains and chain not in chains))
 
 
 _HALF_MADE = re.compile(
     r"^:(libvirt-[JP]-[\w.-]+|[JP]-[\w.-]+-(?:mac|vlan|stp|arp|rarp|ipv4|ipv6)[\w.-]*) ", re.MULTILINE
 )
+_JUMP = re.compile(r"^-A (\S+) (?:.* )?-j (\S+) *$", re.MULTILINE)
 
 _SAVED = re.compile(
     r"(?:\[(?P<packets>\d+):(?P<octets>\d+)\] )?-A (?P<chain>\S+)(?: (?P<text>.*?))??"

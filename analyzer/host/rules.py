@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from analyzer.errors import HostError
 from analyzer.host.interface_names import checked_interface_name
 from analyzer.host.programs import ProgramFailedError, program_path, run_program
-from analyzer.host.rule_listings import Backend, KernelRule, half_made_chains, read_nft_table, read_save
+from analyzer.host.rule_listings import Backend, HalfMade, KernelRule, half_made_chains, read_nft_table, read_save
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -90,8 +90,8 @@ def join_rules(tap: str, saved: list[KernelRule], in_nft: list[KernelRule]) -> K
     return KernelRules(tap, Backend.EBTABLES if by_ebtables else None, present=by_ebtables, rules=tuple(saved))
 
 
-def half_made() -> tuple[str, ...]:
-    """Name the chains that libvirt has half made, see ``half_made_chains``.
+def half_made() -> HalfMade:
+    """Give the chains that libvirt has half made, and what takes them away.
 
     Raises HostError where ebtables-save is not there, or not permitted (CAP_NET_ADMIN).
     """

@@ -209,16 +209,14 @@ def _libvirt(settings: Settings) -> tuple[bool, str, str]:
 
 def _silent(error: HostError) -> tuple[str, str]:
     """Say why libvirt does not answer, and what to do: chains that it has half made keep it from starting."""
-    chains: tuple[str, ...] = ()
+    found = None
     with contextlib.suppress(HostError):
-        chains = half_made()
-    if not chains:
+        found = half_made()
+    if found is None or not found.chains:
         return error.what, error.hint
-    names = " ".join(chains)
-    loop = f"for chain in {names}; do ebtables -t nat -F $chain; ebtables -t nat -X $chain; done"
     return (
-        f"{error.what}; it ended amid redefining a filter and left {names}",
-        f"libvirt may not start with these chains. Where libvirtd does not run: {loop}; then start it",
+        f"{error.what}; it ended amid redefining a filter and left {' '.join(found.chains)}",
+        f"libvirt may not start with these chains. Where libvirtd does not run: {found.removal}; then start it",
     )
 
 

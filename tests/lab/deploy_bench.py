@@ -244,10 +244,7 @@ def is_started(lab: Lab) -> bool:
 
 def take_half_made(lab: Lab) -> None:
     """Do what nwscan doctor says."""
-    chains = call_in_network(lab.network, half_made)
-    for flag in ("-F", "-X"):
-        for name in chains:
-            lab.run(["ebtables", "-t", "nat", flag, name], check=True)
+    lab.run(["sh", "-ec", call_in_network(lab.network, half_made).removal], check=True)
 
 
 def take_chains_of(lab: Lab, tap: str) -> None:

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -89,6 +89,10 @@ class Lab:
         lab = cls()
         lab.init_pid = init_pid
         return lab
+
+    def __reduce__(self) -> tuple[Callable[[int], Self], tuple[int]]:
+        """Let another process have it as `attach` gives it."""
+        return self.attach, (self.init_pid,)
 
     def up(self, guests: Sequence[str] = ("vm1", "vm2")) -> None:
         """Bring up bridge, hosts, libvirtd and the guests, and wait until each guest has booted."""

@@ -104,13 +104,14 @@ def test_chains_that_libvirt_has_half_made_are_told(lab: Lab, nwscan: Nwscan, tm
     """A libvirtd that is killed amid a redefinition leaves such, and may not start with them: test_faults.py."""
     with paused_guest(lab, cards(), cards()):
         applied(lab, nwscan, tmp_path / "plan.json")
-        chain = f"P-{tap(lab)}-mac-nwscan"
+        root, chain = f"libvirt-O-{tap(lab)}", f"P-{tap(lab)}-mac-nwscan"
         kill_libvirtd(lab)
         lab.run(["ebtables", "-t", "nat", "-N", chain], check=True)
+        lab.run(["ebtables", "-t", "nat", "-A", root, "-p", "ARP", "-j", chain], check=True)
         (told,) = [one for one in nwscan.run("doctor", "--json", code=1).document["checks"] if one["name"] == "libvirt"]
         assert f"it ended amid redefining a filter and left {chain}" in told["found"]
-        (loop,) = re.findall(r"for chain in .*; done", told["hint"])
-        lab.run(["sh", "-ec", loop], check=True)
+        (commands,) = re.findall(r"ebtables -t nat -D .*; done", told["hint"])
+        lab.run(["sh", "-ec", commands], check=True)
         assert chain not in lab.run(["ebtables-save"], check=True).stdout
         assert is_started(lab)
         nwscan.run("rollback", NAME, "--yes")

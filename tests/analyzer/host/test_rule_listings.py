@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analyzer.errors import InputError
-from analyzer.host.rule_listings import Backend, KernelRule, half_made_chains, read_nft_table, read_save
+from analyzer.host.rule_listings import Backend, HalfMade, KernelRule, half_made_chains, read_nft_table, read_save
 from analyzer.host.rules import join_rules
 
 LISTINGS = Path(__file__).parent / "listings"
@@ -265,5 +265,22 @@ def test_chains_that_libvirt_has_half_made_are_named() -> None:
         "*nat\n:PREROUTING ACCEPT\n:J-vnet0-arp DROP\n:libvirt-J-vnet0 ACCEPT\n:libvirt-O-vnet0 ACCEPT\n"
         ":O-vnet0-mac-nwscan ACCEPT\n:P-vnet0-mac-nwscan ACCEPT\n:P-office ACCEPT\n-A J-vnet0-arp -j DROP\n"
     )
-    assert half_made_chains(text) == ("libvirt-J-vnet0", "J-vnet0-arp", "P-vnet0-mac-nwscan")
-    assert half_made_chains(listing("ebtables_save_nft.txt")) == ("libvirt-P-vnet10",)
+    found = half_made_chains(text)
+    assert found == HalfMade(("J-vnet0-arp", "libvirt-J-vnet0", "P-vnet0-mac-nwscan"), ())
+    assert found.removal == (
+        "for chain in J-vnet0-arp libvirt-J-vnet0 P-vnet0-mac-nwscan; do ebtables -t nat -F $chain; done; "
+        "for chain in J-vnet0-arp libvirt-J-vnet0 P-vnet0-mac-nwscan; do ebtables -t nat -X $chain; done"
+    )
+    assert half_made_chains(listing("ebtables_save_nft.txt")).chains == ("libvirt-P-vnet10",)
+
+
+def test_rules_that_lead_to_half_made_chains_are_taken_away_first() -> None:
+    """The root is renamed, its sub-chain not yet; a rule amid half-made chains goes with its own chain."""
+    text = (
+        ":libvirt-O-vnet0 ACCEPT\n:P-vnet0-mac-nwscan ACCEPT\n:P-vnet0-ipv4 ACCEPT\n"
+        "-A libvirt-O-vnet0 -p ! IPv4 -j P-vnet0-mac-nwscan \n-A libvirt-O-vnet0 -j O-vnet0-arp\n"
+        "-A P-vnet0-mac-nwscan -j P-vnet0-ipv4\n"
+    )
+    found = half_made_chains(text)
+    assert found.references == ("libvirt-O-vnet0 -p ! IPv4 -j P-vnet0-mac-nwscan",)
+    assert found.removal.startswith("ebtables -t nat -D libvirt-O-vnet0 -p '!' IPv4 -j P-vnet0-mac-nwscan; for chain")
