@@ -131,6 +131,8 @@ def drain(source: FrameSource, measurement: Measurement, helper: Helper | None =
     if helper is not None:
         yield from TwoThreads(source, measurement).drain(helper)
         return
+    source.fetch_ahead()
     for raw in source.batches():
         measurement.add(raw)
         yield measurement.frames
+        source.fetch_ahead()

@@ -60,6 +60,7 @@ class TwoThreads(Generic[Looked]):
     """A source and a measurement, shared by the thread that calls ``drain`` and a helper."""
 
     def __init__(self, source: FrameSource, work: Work[Looked]) -> None:
+        self._source = source
         self._batches = source.batches()
         self._work = work
         self._reading = threading.Lock()
@@ -102,6 +103,7 @@ class TwoThreads(Generic[Looked]):
 
     def _carry(self) -> bool:
         """Carry one batch from the source into the measurement; False where there is none left."""
+        self._source.fetch_ahead()
         with self._reading:
             raw = None if self._is_over else next(self._batches, None)
             if raw is None:

@@ -33,6 +33,7 @@ def run() -> None:
     except KeyboardInterrupt:  # while modules were imported: main() tells of it itself
         sys.stderr.write("interrupted\n")
         code = 130
+    gc.freeze()  # all that is there goes with the process: nothing is looked through for garbage, which takes 10 ms
     sys.exit(code)
 
 

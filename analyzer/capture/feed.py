@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final, Protocol
 import numpy as np
 
 from analyzer.errors import InputError
+from analyzer.model.frames import FILE_BATCH_FRAMES
 
 if TYPE_CHECKING:
     from analyzer.model.frames import U8
@@ -70,6 +71,7 @@ class Feed(Protocol):
     """What a reader walks: the octets from ``at`` to ``stop`` of ``data`` are there and unread.
 
     ``base`` is the offset of ``data[0]`` in the (unpacked) input; ``failure`` says why the input ended early.
+    ``batch_frames`` are the frames of a batch at the most.
     ``octets_read`` of ``octets_total`` (None where there is no telling) octets of the input, as it lies on disk, were
     read.
     """
@@ -79,6 +81,7 @@ class Feed(Protocol):
     base: int
     data: U8
     failure: str | None
+    batch_frames: int
 
     @property
     def octets_read(self) -> int:
@@ -97,6 +100,9 @@ class Feed(Protocol):
     def lend(self) -> U8:
         """Give ``data`` for a batch of frames that lie in it, for the thread that asks."""
 
+    def fetch_ahead(self) -> None:
+        """Bring near what will be asked for next; any thread may ask, while another one reads."""
+
     def skip(self, octets: int) -> bool:
         """Go on behind the next ``octets``, and give False where the input ends before."""
 
@@ -111,6 +117,8 @@ class Stream:
     as it is until that thread asks for more. Each thread has a window of its own to read into, so that its octets stay
     in the cache of its core.
     """
+
+    batch_frames = FILE_BATCH_FRAMES
 
     def __init__(self, octets: Octets, owner: Closable) -> None:
         self._octets = octets
@@ -152,6 +160,9 @@ class Stream:
         self._take_back()
         self._window.users.add(get_ident())
         return self.data
+
+    def fetch_ahead(self) -> None:
+        """Leave it to the kernel, which reads ahead by itself."""
 
     def skip(self, octets: int) -> bool:
         """Go on behind the next ``octets``, reading them where they are not there yet."""

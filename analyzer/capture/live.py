@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 import select
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from msgspec.structs import replace
 
 from analyzer.capture.window_clock import WindowClock
 from analyzer.model.frame_columns import Columns

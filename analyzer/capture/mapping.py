@@ -28,6 +28,8 @@ _LEAST_OCTETS: Final = 1 << 20
 """Smaller files are read: to map one takes as long."""
 _KEPT_OCTETS: Final = 1 << 26
 """What stays mapped behind the place where it is read."""
+_PIECE_OCTETS: Final = 1 << 26
+"""What has its pages fetched ahead of the place where it is read, by a thread that is about to wait for its turn."""
 _GROWTHS_MOST: Final = 16
 """How often it is looked whether a file that is still written has more."""
 _CUT: Final = "the file was cut while it was read"
@@ -38,6 +40,8 @@ class MappedFeed:
     """The octets of a mapped file from ``at`` to ``stop`` of ``data``; as feed.Feed has it."""
 
     base = 0
+    batch_frames = 20_000
+    """As many as make about a piece: those of 65,536 would have to wait for pages that nobody has fetched."""
 
     def __init__(self, file: BinaryIO, at: int, octets: int) -> None:
         self.at = at
@@ -50,6 +54,7 @@ class MappedFeed:
         self._growths = 0
         self._is_over = False
         self._given_back = 0
+        self._fetched = 0
         self._map(octets)
 
     @property
@@ -85,11 +90,21 @@ class MappedFeed:
 
     def lend(self) -> U8:
         """Give ``data`` for a batch of frames that lie in it."""
-        behind = (self.at - _KEPT_OCTETS) // mmap.PAGESIZE * mmap.PAGESIZE
-        if behind - self._given_back >= _KEPT_OCTETS:
-            self._mapped.madvise(mmap.MADV_DONTNEED, self._given_back, behind - self._given_back)
-            self._given_back = behind
         return self.data
+
+    def fetch_ahead(self) -> None:
+        """Fetch the pages of the next piece, unless a whole one is ahead, and give back those far behind.
+
+        Without the interpreter's lock, and two threads may ask at a time: it is what they do before they read in turn.
+        """
+        begin, behind = max(self._fetched, self.at), self.at - _KEPT_OCTETS
+        if begin - self.at < _PIECE_OCTETS:
+            self._fetched = begin + _PIECE_OCTETS
+            page_guard.populate(column(self.data), begin, _PIECE_OCTETS)
+        given_back = self._given_back
+        if behind - given_back >= _PIECE_OCTETS // 2:
+            self._given_back = behind
+            page_guard.give_back(column(self.data), given_back, behind - given_back)
 
     def skip(self, octets: int) -> bool:
         """Go on behind the next ``octets``; False where the file ends before."""

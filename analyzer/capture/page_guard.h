@@ -76,6 +76,24 @@ static void nwscan_leave_pages(int i) {
     __atomic_store_n(&nwscan_mappings[i].begin, (char *)NULL, __ATOMIC_RELEASE);
 }
 
+/* Has the pages from ``at`` on mapped, as touching each would, but without a fault for every few: Linux 5.14. Where a page
+   is gone, or the kernel is older, nothing is done and nothing is said: whoever touches it will see. */
+static void nwscan_populate(const char *begin, size_t octets) {
+    uintptr_t first = (uintptr_t)begin & ~(nwscan_page - 1);
+    if (nwscan_page != 0 && octets > 0)
+        (void)madvise((void *)first, octets + ((uintptr_t)begin - first), 22 /* MADV_POPULATE_READ */);
+}
+
+/* Gives back the pages that lie whole in there; whoever touches one has it again. */
+static void nwscan_give_back(const char *begin, size_t octets) {
+    uintptr_t first = ((uintptr_t)begin + nwscan_page - 1) & ~(nwscan_page - 1);
+    uintptr_t last = ((uintptr_t)begin + octets) & ~(nwscan_page - 1);
+    if (nwscan_page != 0 && last > first)
+        (void)madvise((void *)first, last - first, MADV_DONTNEED);
+}
+
+#define give_back_pages(view, at, octets) nwscan_give_back((const char *)(view).data + (at), (size_t)(octets))
+#define populate_pages(view, at, octets) nwscan_populate((const char *)(view).data + (at), (size_t)(octets))
 #define guard_pages(view) nwscan_guard_pages((view).data, (size_t)(view).shape[0])
 #define first_gone(number) nwscan_first_gone(number)
 #define leave_pages(number) nwscan_leave_pages(number)

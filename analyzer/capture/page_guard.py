@@ -19,6 +19,12 @@ if not cython.compiled:  # compiled, they are those of page_guard.h
         """Guard nothing."""
         return -1
 
+    def populate_pages(data: Column, at: int, octets: int) -> None:
+        """Leave it to whoever touches them."""
+
+    def give_back_pages(data: Column, at: int, octets: int) -> None:
+        """Leave it to the kernel."""
+
     def first_gone(number: int) -> int:  # noqa: ARG001 - as in page_guard.h
         """Tell of nothing."""
         return -1
@@ -38,6 +44,21 @@ def guard(data: Column) -> int:
 def gone(number: int) -> int:
     """Give the offset of the first page that was gone when it was touched, -1 where none was."""
     return first_gone(number)
+
+
+def populate(data: Column, at: int, octets: int) -> None:
+    """Have the pages of ``octets`` of ``data`` from ``at`` on mapped before they are touched; those that there are."""
+    if at < data.shape[0]:
+        octets = min(octets, data.shape[0] - at)
+        with cython.nogil:
+            populate_pages(data, at, octets)
+
+
+def give_back(data: Column, at: int, octets: int) -> None:
+    """Let the kernel have the whole pages in ``octets`` of ``data`` from ``at`` on, all of which must be there."""
+    if at + octets <= data.shape[0]:
+        with cython.nogil:
+            give_back_pages(data, at, octets)
 
 
 def leave(number: int) -> None:

@@ -17,7 +17,7 @@ from analyzer.capture.span import MAX_SNAPLEN, Span
 from analyzer.errors import InputError
 from analyzer.model.columns import column
 from analyzer.model.frame_columns import Columns, Rooms
-from analyzer.model.frames import FILE_BATCH_FRAMES, CaptureInterface
+from analyzer.model.frames import CaptureInterface
 from analyzer.model.window import CaptureWindow
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class PcapReader:
         feed.at += _HEADER_OCTETS
 
     def batches(self) -> Iterator[RawFrames]:
-        """Yield the frames in batches of up to FILE_BATCH_FRAMES, each valid until its thread asks for more."""
+        """Yield the frames in batches of up to as many as the feed says, each valid until its thread asks for more."""
         rooms = Rooms(has_directions=False, has_interfaces=False, has_tags=False, has_gso=False)
         columns = rooms.of_thread()
         state: I64 = np.zeros(2, np.int64)
@@ -93,6 +93,10 @@ class PcapReader:
             elif state[1] == pcap_walk.BOGUS or not self._complete_record(state):
                 break
         self._finish(int(state[1]))
+
+    def fetch_ahead(self) -> None:
+        """Bring near what the next batches will be made of."""
+        self._feed.fetch_ahead()
 
     def window(self) -> CaptureWindow:
         """Give what was covered so far; complete when batches() has ended. A pcap file says nothing of lost frames."""
@@ -135,7 +139,7 @@ class PcapReader:
             column(columns.captured),
             column(columns.original),
             column(columns.ts_ns),
-            FILE_BATCH_FRAMES,
+            feed.batch_frames,
             column(state),
         )
 

@@ -18,7 +18,6 @@ from analyzer.capture.span import Span
 from analyzer.errors import InputError
 from analyzer.model.columns import column
 from analyzer.model.frame_columns import Columns, Rooms
-from analyzer.model.frames import FILE_BATCH_FRAMES
 from analyzer.model.window import CaptureWindow
 
 if TYPE_CHECKING:
@@ -122,11 +121,11 @@ class PcapngReader:
         return self._feed.octets_total
 
     def batches(self) -> Iterator[RawFrames]:
-        """Yield the frames in batches of up to FILE_BATCH_FRAMES, each valid until its thread asks for more."""
+        """Yield the frames in batches of up to as many as the feed says, each valid until its thread asks for more."""
         rooms = Rooms(has_directions=True, has_interfaces=True, has_tags=False, has_gso=True)
         columns = rooms.of_thread()
-        ticks: U64 = np.zeros(FILE_BATCH_FRAMES, np.uint64)
-        timed: U8 = np.zeros(FILE_BATCH_FRAMES, np.uint8)
+        ticks: U64 = np.zeros(self._feed.batch_frames, np.uint64)
+        timed: U8 = np.zeros(self._feed.batch_frames, np.uint8)
         state: I64 = np.zeros(pcapng_walk.STATE_LENGTH, np.int64)
         problem: str | None = None
         while problem is None:
@@ -147,6 +146,10 @@ class PcapngReader:
             state[:] = 0
             problem = problem or self._go_on(status, needed)
         self._finish(problem)
+
+    def fetch_ahead(self) -> None:
+        """Bring near what the next batches will be made of."""
+        self._feed.fetch_ahead()
 
     def window(self) -> CaptureWindow:
         """Give what was covered so far; complete when batches() has ended.
@@ -192,7 +195,7 @@ class PcapngReader:
             column(columns.interface),
             column(columns.direction),
             column(columns.gso_size),
-            FILE_BATCH_FRAMES,
+            feed.batch_frames,
             column(state),
         )
         feed.at = int(state[pcapng_walk.POSITION])

@@ -55,6 +55,9 @@ class FrameSource(Protocol):
         To be called once.
         """
 
+    def fetch_ahead(self) -> None:
+        """Bring near what the next batches will be made of; any thread may ask, while another one asks for a batch."""
+
     def window(self) -> CaptureWindow:
         """Give what was covered; complete when batches() has ended."""
 

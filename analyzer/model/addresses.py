@@ -19,23 +19,26 @@ GROUP_BIT: Final = 0x0100_0000_0000
 
 _MAC = re.compile(r"[0-9a-fA-F]{1,2}([:-])[0-9a-fA-F]{1,2}(?:\1[0-9a-fA-F]{1,2}){4}")
 
+_PRINTED = re.compile("[0-9a-f]{2}:[0-9a-f]{2}:[0-9a-f]{2}:[0-9a-f]{2}:[0-9a-f]{2}:[0-9a-f]{2}")
+"""As ``format_mac`` gives it: those of reports, by the thousand."""
+
 
 def parse_mac(text: str) -> int:
     """Give the address that ``text`` names (``52:54:00:00:00:01``, dashes and capitals allowed).
 
     Raises UsageError for anything else.
     """
-    if not _MAC.fullmatch(text.strip()):
+    if _PRINTED.fullmatch(text):
+        return int(text.replace(":", ""), 16)
+    match = _MAC.fullmatch(text.strip())
+    if not match:
         raise UsageError(f"not a MAC address: {text!r}", hint="write it as 52:54:00:00:00:01")
-    value = 0
-    for group in re.split("[:-]", text.strip()):
-        value = value << 8 | int(group, 16)
-    return value
+    return int("".join(group.zfill(2) for group in match[0].split(match[1])), 16)
 
 
 def format_mac(mac: int) -> str:
     """Give ``mac`` in the form that libvirt and iproute2 print: six lower-case octets with colons."""
-    return ":".join(f"{mac >> shift & 0xFF:02x}" for shift in range(40, -8, -8))
+    return mac.to_bytes(6, "big").hex(":")
 
 
 def is_group(mac: int) -> bool:

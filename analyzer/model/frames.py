@@ -6,7 +6,6 @@ object per frame. All arrays of a batch are one-dimensional, contiguous and of t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
 from typing import Final, TypeAlias
 
@@ -64,8 +63,7 @@ class CaptureInterface(msgspec.Struct, frozen=True):
     filter: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RawFrames:
+class RawFrames(msgspec.Struct, frozen=True, eq=False):
     """n undecoded frames.
 
     ``data`` is one buffer (a ring block, a mapped file); frame i is ``data[offsets[i]:offsets[i] + captured[i]]``.
@@ -84,7 +82,7 @@ class RawFrames:
     tag: U32
     gso_size: U16
     interface: U16
-    interfaces: tuple[CaptureInterface, ...] = field(default=(CaptureInterface(),))
+    interfaces: tuple[CaptureInterface, ...] = (CaptureInterface(),)
 
     def __len__(self) -> int:
         """Frames in the batch."""

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
+import msgspec
+
 from analyzer.model.addresses import format_mac
 
 
@@ -26,8 +28,7 @@ class Provenance(StrEnum):
     GUESS = "guess"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Address:
+class Address(msgspec.Struct, frozen=True, order=True):
     """One address with its source; ``value`` is canonical text (a MAC, an IPv4 or an IPv6 address)."""
 
     value: str

@@ -6,16 +6,13 @@ needs more of a frame reads on from ``network`` of the FrameBatch or ``upper``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum, IntFlag
-from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
+import numpy.typing as npt
 
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from analyzer.model.frames import I64, U8, U16, U32, U64
+from analyzer.model.frames import I64, U8, U16, U32, U64
 
 
 class NetworkFlag(IntFlag):
@@ -65,8 +62,7 @@ class Service(IntEnum):
     LLDP = 12
 
 
-@dataclass(frozen=True, slots=True)
-class NetworkBatch:
+class NetworkBatch(msgspec.Struct, frozen=True, eq=False):
     """k frames with what lies above their link layer.
 
     0 stands in a column where ``flags`` does not say that it is there. ``rows`` are the indices of the frames in

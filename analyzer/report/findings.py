@@ -6,10 +6,10 @@ What lives here: the values and their laws. What must not: finding them (analyze
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from analyzer.model.classes import CLASS_COUNT, FrameClass
 
@@ -23,8 +23,7 @@ SAMPLES_KEPT: Final = 8
 """Samples that a report keeps of each class: the earliest."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Subclass:
+class Subclass(msgspec.Struct, frozen=True, order=True):
     """Frames of one class that have something more in common (``arp_for_others``).
 
     ``is_unrelated`` says that they are demonstrably for others; those of a class that are have no frame in common.
@@ -37,8 +36,7 @@ class Subclass:
     octets: int
 
 
-@dataclass(frozen=True, slots=True)
-class Cause:
+class Cause(msgspec.Struct, frozen=True):
     """Why foreign unicast reaches the tap: one sentence with its evidence, the frames it explains, and its remedy."""
 
     name: str
@@ -50,8 +48,7 @@ class Cause:
     octets: int
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Sample:
+class Sample(msgspec.Struct, frozen=True, order=True):
     """One frame described for people. The text holds what was on the wire: whoever shows it escapes it."""
 
     ts_ns: int

@@ -17,7 +17,7 @@ from analyzer.report.findings import Cause, Sample, Subclass, merge_causes, merg
 from analyzer.report.observed import Answers, Membership, Observed, SeenAddress
 from analyzer.report.report import ClassCounts, FramesFile, Report, merge_tallies, windows_in_order
 from analyzer.report.split import join_subclasses
-from analyzer.report.talkers import Entry, Hitters
+from analyzer.report.talkers import MERGED, Entry, Hitters
 from analyzer.report.timeline import COUNTS, Timeline
 from analyzer.report.times import parse_second, parse_time
 
@@ -148,7 +148,7 @@ def _hitters(entries: Iterable[Entry], error: int) -> Hitters:
     ordered = tuple(sorted(entries))
     if len({(entry.first, entry.second) for entry in ordered}) < len(ordered):
         raise ValueError("an address stands twice in one table")
-    return Hitters(ordered, error).merge(Hitters())
+    return Hitters(ordered, error).largest(MERGED)
 
 
 def _talker(row: doc.Talker) -> Entry:

@@ -16,7 +16,7 @@ from analyzer.model.classes import CLASS_COUNT, TO_GUEST_CLASSES, DirectionSourc
 from analyzer.report.findings import UNSEEN, Cause, Sample, Subclass, merge_causes, merge_samples, merge_subclasses
 from analyzer.report.identities import merge_identities
 from analyzer.report.observed import Observed
-from analyzer.report.split import unrelated
+from analyzer.report.split import split_subclasses, unrelated
 from analyzer.report.talkers import Hitters
 from analyzer.report.timeline import Timeline
 
@@ -109,7 +109,7 @@ class Report:
     @property
     def unrelated(self) -> tuple[int, int]:
         """Frames and octets that are demonstrably for others: foreign unicast, and such multicast and broadcast."""
-        return unrelated(self)
+        return unrelated(self, split_subclasses(self))
 
     @property
     def has_unseen(self) -> bool:

@@ -78,11 +78,11 @@ def join_subclasses(split: Iterable[Subclass]) -> tuple[Subclass, ...]:
     return merge_subclasses(kept)
 
 
-def unrelated(report: Report) -> tuple[int, int]:
+def unrelated(report: Report, split: Iterable[Subclass]) -> tuple[int, int]:
     """Give frames and octets that are demonstrably for others: foreign unicast, and such multicast and broadcast."""
     frames, octets = report.class_counts[FrameClass.FOREIGN_UNICAST]
     groups = (FrameClass.MULTICAST, FrameClass.BROADCAST)
-    rows = [one for one in split_subclasses(report) if one.is_unrelated and one.kind in groups]
+    rows = [one for one in split if one.is_unrelated and one.kind in groups]
     return frames + sum(one.frames for one in rows), octets + sum(one.octets for one in rows)
 
 

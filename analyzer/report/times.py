@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 NS_PER_S: Final = 1_000_000_000
@@ -18,8 +19,8 @@ _LIMIT: Final = 2**63
 
 def format_time(ns: int) -> str:
     """Give nanoseconds since the epoch as text."""
-    seconds, rest = divmod(ns, NS_PER_S)
-    return f"{_EPOCH + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
+    second, rest = divmod(ns, NS_PER_S)
+    return f"{_second_text(second)}.{rest:09d}Z"
 
 
 def parse_time(text: str) -> int:
@@ -34,4 +35,18 @@ def parse_second(text: str) -> int:
     """Give the second since the epoch, rounded down, of any year of four digits. Raises ValueError."""
     if not _TIME.match(text):
         raise ValueError(f"not a time in UTC with nine digits: {text!r}")
-    return (datetime.fromisoformat(f"{text[:19]}+00:00") - _EPOCH) // timedelta(seconds=1)
+    return _second_of(text[:19])
+
+
+_SECONDS: Final = 1024
+"""Seconds whose texts are remembered: the tables of a report tell the same ones again and again."""
+
+
+@lru_cache(_SECONDS)
+def _second_text(second: int) -> str:
+    return f"{_EPOCH + timedelta(seconds=second):%Y-%m-%dT%H:%M:%S}"
+
+
+@lru_cache(_SECONDS)
+def _second_of(text: str) -> int:
+    return (datetime.fromisoformat(f"{text}+00:00") - _EPOCH) // timedelta(seconds=1)

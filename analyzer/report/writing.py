@@ -12,7 +12,7 @@ from analyzer.report import document as doc
 from analyzer.report.expression import tcpdump_direction, tcpdump_expression
 from analyzer.report.rates import Rate, rates_of
 from analyzer.report.senders import macs_seen, new_addresses, new_groups, new_vlans, senders_with_roles
-from analyzer.report.split import guest_facts, split_subclasses
+from analyzer.report.split import guest_facts, split_subclasses, unrelated
 from analyzer.report.times import NS_PER_S, format_time
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ CLASS_KEYS: dict[FrameClass, doc.ClassKey] = {
 
 def write(report: Report, version: str | None) -> doc.ReportDocument:
     """Give the document of ``report``; ``version`` is that of nwscan, None where it is not known."""
-    seen_frames, unrelated = report.seen_by_guest[0], report.unrelated
-    facts = guest_facts(report)
+    facts, subclasses = guest_facts(report), split_subclasses(report)
+    seen_frames, for_others = report.seen_by_guest[0], unrelated(report, subclasses)
     return doc.ReportDocument(
         schema=doc.SCHEMA,
         tool=doc.Tool("nwscan", version),
@@ -50,8 +50,8 @@ def write(report: Report, version: str | None) -> doc.ReportDocument:
         classes=doc.Classes(*(doc.Count(*counts) for counts in report.class_counts)),
         seen_by_guest=doc.Count(*report.seen_by_guest),
         foreign_share=doc.Share(*report.foreign_share),
-        unrelated=doc.Unrelated(*unrelated, unrelated[0] / seen_frames if seen_frames else None),
-        subclasses=[_subclass(one) for one in split_subclasses(report)],
+        unrelated=doc.Unrelated(*for_others, for_others[0] / seen_frames if seen_frames else None),
+        subclasses=[_subclass(one) for one in subclasses],
         segments=report.segments,
         foreign_talkers=[_talker(entry) for entry in report.talkers.by_size()],
         groups=[_group(entry, is_joined(facts, entry.first)) for entry in report.groups.by_size()],

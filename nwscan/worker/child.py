@@ -8,7 +8,6 @@ nobody else, and ends when its parent's socket closes. Before it reads the first
 from __future__ import annotations
 
 import gc
-import hashlib
 import os
 import select
 import signal
@@ -16,7 +15,7 @@ import socket
 import sys
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 
 from analyzer.classify.brief import load_names
 from analyzer.classify.description import load_scapy
@@ -113,6 +112,8 @@ def _prepare(request: Request, descriptors: list[int], link: Link, helper: Helpe
     """Give the work that is asked for, with all imported that it needs: once confined, nothing can be."""
     load_names()
     if not isinstance(request, Analyze):
+        import hashlib
+
         import numpy.ma  # noqa: F401 - np.isin and np.unique import it late; measuring files asks neither
 
         hashlib.sha256(b"").hexdigest()  # OpenSSL reads its configuration at the first digest
@@ -148,13 +149,13 @@ def _prepare(request: Request, descriptors: list[int], link: Link, helper: Helpe
 
 
 def main() -> int:
-    """Serve one request on the socket whose descriptor is the argument."""
+    """Serve one request on the socket whose descriptor is the first argument behind this module's name."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     channel: Channel[Request] = Channel(
-        socket.socket(fileno=int(sys.argv[1])), Request, most_descriptors=MOST_DESCRIPTORS
+        socket.socket(fileno=int(sys.argv[2])), Request, most_descriptors=MOST_DESCRIPTORS
     )
     gc.disable()  # while modules are imported there is nothing to collect
-    if FOR_FILES in sys.argv[2:]:
+    if FOR_FILES in sys.argv[3:]:
         import nwscan.worker.reading  # noqa: F401 - before it is told what to do
     try:
         received = channel.receive()
@@ -177,7 +178,8 @@ def main() -> int:
     return 0
 
 
-if __name__ == "__main__":
+def run() -> NoReturn:
+    """Be the worker's process, from ``python -c``."""
     ended = main()
     sys.stderr.flush()
     os._exit(ended)  # what Python would tidy up goes with the process; the parent need not wait for it

@@ -7,6 +7,7 @@ same time. Used by nwscan/worker/parent.py.
 from __future__ import annotations
 
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -18,6 +19,9 @@ from nwscan.worker import FOR_FILES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+_RUN: Final = "from nwscan.worker import child; child.run()"
+"""What the worker's Python does; ``-m`` would have it import some 3 ms of what finds modules."""
 
 _END_S: Final = 5.0
 """How long a worker may take to end once its socket is closed, before it is killed."""
@@ -47,7 +51,7 @@ def begin(*arguments: str) -> Begun:
     try:
         # -P: the folder that nwscan is called in must not lend the worker a module.
         process = subprocess.Popen(  # noqa: S603 our own interpreter and module, no input in the arguments
-            [sys.executable, "-P", "-m", "nwscan.worker.child", str(theirs.fileno()), *arguments],
+            [sys.executable, "-P", "-c", _RUN, "nwscan.worker.child", str(theirs.fileno()), *arguments],
             pass_fds=[theirs.fileno()],
             env={**os.environ, **_ONE_THREAD, **_NO_CACHE},
             stdin=subprocess.DEVNULL,
@@ -66,32 +70,56 @@ def begin(*arguments: str) -> Begun:
 
 
 def end(begun: Begun) -> None:
-    """See to it that a worker is gone: it ends where its socket is closed."""
+    """See to it that a worker is gone, now or, in ``worker_ahead``, at the end: it ends where its socket is closed."""
     begun.socket.close()
-    try:
-        begun.process.wait(_END_S)
-    except subprocess.TimeoutExpired:
-        begun.process.kill()
-        begun.process.wait()
+    if _ahead.depth:
+        _ahead.ending.append(begun)
+    else:
+        _wait_for(begun)
+
+
+def _wait_for(begun: Begun) -> None:
+    if begun.process.poll() is None:
+        ended = os.pidfd_open(begun.process.pid)  # Popen.wait with a time would sleep and look, up to 50 ms too long
+        if not select.select([ended], [], [], _END_S)[0]:
+            begun.process.kill()
+        os.close(ended)
+    begun.process.wait()
     begun.complaints.close()
 
 
-_ahead: Final[list[Begun]] = []
+class _Ahead:
+    """The workers of the commands that are in ``worker_ahead``: begun for them, and told to end."""
+
+    def __init__(self) -> None:
+        self.depth = 0
+        self.begun: list[Begun] = []
+        self.ending: list[Begun] = []
+
+
+_ahead: Final = _Ahead()
 
 
 @contextmanager
 def worker_ahead() -> Iterator[None]:
-    """Have a worker for files begun, which the next measurement takes; one that nobody took is ended."""
-    if not _ahead:
+    """Have a worker for files begun, which the next measurement takes; one that nobody took is ended.
+
+    Workers that are done end while what they found is shown; the outermost waits for them.
+    """
+    if not _ahead.begun:
         with suppress(HostError):  # who takes it will try again and tell
-            _ahead.append(begin(FOR_FILES))
+            _ahead.begun.append(begin(FOR_FILES))
+    _ahead.depth += 1
     try:
         yield
     finally:
-        while _ahead:
-            end(_ahead.pop())
+        while _ahead.begun:
+            end(_ahead.begun.pop())
+        _ahead.depth -= 1
+        while _ahead.ending and not _ahead.depth:
+            _wait_for(_ahead.ending.pop())
 
 
 def take() -> Begun:
     """Give the worker that was begun ahead, or else a new one."""
-    return _ahead.pop() if _ahead else begin()
+    return _ahead.begun.pop() if _ahead.begun else begin()

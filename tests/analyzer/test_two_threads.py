@@ -94,6 +94,9 @@ class _Failing:
     def __init__(self, source: FrameSource) -> None:
         self._source = source
 
+    def fetch_ahead(self) -> None:
+        """Nothing is fetched."""
+
     def batches(self) -> Iterator[RawFrames]:
         for number, batch in enumerate(self._source.batches()):
             yield batch
@@ -134,6 +137,9 @@ class _OneFails:
         self._taken = 0
         self._second = threading.Event()
         self.counted: list[int] = []
+
+    def fetch_ahead(self) -> None:
+        """Nothing is fetched."""
 
     def batches(self) -> Iterator[int]:
         return iter(range(5))

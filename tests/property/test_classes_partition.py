@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import fields
-
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -83,7 +81,7 @@ def test_network_decoding_compiled_equals_interpreted(raw: RawFrames) -> None:
     given_rows = decode_network(batch)
     twin_rows = empty_network(given_rows.rows)
     load_interpreted("analyzer.classify.network_walk").NetworkWalk(batch, twin_rows).run()
-    for name in (field.name for field in fields(NetworkBatch)):
+    for name in NetworkBatch.__struct_fields__:
         assert getattr(given_rows, name).tolist() == getattr(twin_rows, name).tolist(), name
 
 

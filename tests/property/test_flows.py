@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -40,7 +40,7 @@ def batches(draw: st.DrawFn) -> RawFrames:
         gso_size=[1448 if number == 1 else 0 for number in sizes],
     )
     steps = draw(st.lists(st.sampled_from([0, 1, 1000, 400_000_000]), min_size=len(frames), max_size=len(frames)))
-    return dataclasses.replace(raw, ts_ns=np.array(1_700_000_000_000_000_000 + np.cumsum(steps), np.int64))
+    return msgspec.structs.replace(raw, ts_ns=np.array(1_700_000_000_000_000_000 + np.cumsum(steps), np.int64))
 
 
 IDENTITIES = (

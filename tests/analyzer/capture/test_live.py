@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from analyzer.capture.live import LiveSource, StopRules
 from analyzer.capture.window_clock import WindowClock

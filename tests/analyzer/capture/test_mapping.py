@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import mmap
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -20,7 +21,6 @@ from analyzer.capture.mapping import MappedFeed, map_file
 from analyzer.capture.source import open_capture
 from analyzer.errors import InputError
 from analyzer.model.columns import column
-from analyzer.model.frames import FILE_BATCH_FRAMES
 from analyzer.pipeline import drain
 from analyzer.two_threads import Helper
 from nwscan.worker.reading import measurement_of
@@ -149,11 +149,43 @@ def test_small_frames_small_files_and_those_of_others_are_read(folder: Path) -> 
         assert map_file(pipe, 0) is None
 
 
+def test_the_pages_of_one_piece_are_fetched_ahead(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    piece = 16 * PAGE
+    pieces: list[tuple[int, int]] = []
+    monkeypatch.setattr(mapping, "_PIECE_OCTETS", piece)
+    monkeypatch.setattr(page_guard, "populate", lambda _, at, octets: pieces.append((at, octets)))
+    with written(folder, octets_of("pcap")).open("rb") as file:
+        feed = map_file(file, 24)
+        assert feed is not None
+        feed.fetch_ahead()
+        feed.fetch_ahead()
+        assert pieces == [(24, piece)]
+        feed.at += 1
+        feed.fetch_ahead()
+        feed.fetch_ahead()
+        assert pieces == [(24, piece), (24 + piece, piece)]
+        feed.at = 10 * piece
+        feed.fetch_ahead()
+        assert pieces[2:] == [(10 * piece, piece)]
+        feed.close()
+
+
+def test_fetched_pages_need_no_fault_and_there_is_none_beyond_the_end(folder: Path) -> None:
+    with written(folder, octets_of("pcap")).open("rb") as file:
+        feed = map_file(file, 0)
+        assert feed is not None
+        page_guard.populate(column(feed.data), PAGE + 1, feed.stop)  # reaches beyond
+        page_guard.populate(column(feed.data), feed.stop, PAGE)
+        before = resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
+        assert feed.data[2 * PAGE :: PAGE].any()
+        assert resource.getrusage(resource.RUSAGE_THREAD).ru_minflt - before < 10  # a fault brings sixteen of 700 pages
+        feed.close()
+        feed.fetch_ahead()  # by a thread that comes late
+
+
 @pytest.fixture
 def _batches_of_100(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("pcap", "pcapng"):
-        monkeypatch.setattr(f"analyzer.capture.{module}.FILE_BATCH_FRAMES", 100)
-    assert FILE_BATCH_FRAMES > 100
+    monkeypatch.setattr(MappedFeed, "batch_frames", 100)
 
 
 @pytest.mark.usefixtures("_batches_of_100")

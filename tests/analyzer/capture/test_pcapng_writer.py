@@ -6,6 +6,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -232,7 +233,7 @@ def test_an_identity_too_long_for_an_option_keeps_its_macs() -> None:
 
 @given(st.integers(0, 200), st.integers(14, 120), st.sampled_from([0, 0x81000001]), st.sampled_from([0, 1448]))
 def test_sizes_are_what_frames_take(snaplen: int, octets: int, tag: int, gso_size: int) -> None:
-    raw = replace(
+    raw = msgspec.structs.replace(
         raw_frames(*some_frames(3, octets)), tag=np.full(3, tag, np.uint32), gso_size=np.full(3, gso_size, np.uint16)
     )
     writer = PcapngWriter(io.BytesIO(), CaptureInterface(), None, snaplen)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import gzip
 import io
-from dataclasses import fields
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 import pytest
 from scapy.layers.dhcp import BOOTP, DHCP
@@ -91,7 +91,7 @@ each_packet = pytest.mark.parametrize("name", PACKETS)
 
 
 def rows_of(batch: NetworkBatch) -> dict[str, list[int]]:
-    return {field.name: getattr(batch, field.name).tolist() for field in fields(NetworkBatch)}
+    return {name: getattr(batch, name).tolist() for name in NetworkBatch.__struct_fields__}
 
 
 def both(raw: RawFrames) -> NetworkBatch:
@@ -170,7 +170,7 @@ def test_frames_outside_of_the_buffer_are_decoded_to_nothing_by_both_forms() -> 
 
 def test_columns_that_differ_in_length_are_refused_by_both_forms() -> None:
     raw = raw_frames([bytes(PACKETS["tcp"])] * 2)
-    object.__setattr__(raw, "captured", raw.captured[:1])
+    raw = msgspec.structs.replace(raw, captured=raw.captured[:1])
     for decoder in (decode, load_interpreted("analyzer.classify.decode").decode):
         with pytest.raises(ValueError, match="differ in length"):
             decoder(raw)

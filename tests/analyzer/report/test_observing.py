@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import msgspec
 import pytest
 from scapy.layers.dhcp import BOOTP, DHCP
 from scapy.layers.dhcp6 import (
@@ -284,7 +285,7 @@ def test_samples_of_frames_all_of_one_time_are_the_same_wherever_they_are_cut() 
     for cut in range(0, len(frames), 7):
         builder = ReportBuilder(identity, DirectionSource.SOURCE_MAC)
         for part in (raw_frames(frames[:cut]), raw_frames(frames[cut:])):
-            batch = decode(replace(part, ts_ns=part.ts_ns * 0))
+            batch = decode(msgspec.structs.replace(part, ts_ns=part.ts_ns * 0))
             builder.add(batch, Classifier(identity, DirectionSource.SOURCE_MAC).classify(batch))
         samples.append(builder.finish(()).samples)
     assert {one.dst & 0xFF for one in samples[0]} == set(range(8))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from analyzer.errors import UsageError
@@ -130,5 +131,5 @@ def test_the_earliest_samples_of_each_class_are_kept() -> None:
 def test_causes_with_the_same_words_add_up() -> None:
     cause = Cause("aged_out", "The bridge forgot it.", ("FDB has no entry",), None, None, 3, 300)
     unsure = Cause("aged_out", "The bridge forgot it.", ("FDB has no entry",), "flood off", "silent guests", 1, 60)
-    assert merge_causes((cause, unsure, cause)) == (unsure, replace(cause, frames=6, octets=600))
+    assert merge_causes((cause, unsure, cause)) == (unsure, msgspec.structs.replace(cause, frames=6, octets=600))
     assert merge_causes((unsure, cause, cause)) == merge_causes((cause, cause, unsure))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from analyzer.host.guests import GuestCard
@@ -105,7 +106,7 @@ def measure(
         [frame(dst, src) for dst, src, _ in traffic],
         direction=[Direction.TO_GUEST if inwards else Direction.FROM_GUEST for _, _, inwards in traffic],
     )
-    raw = replace(raw, ts_ns=START_NS + np.arange(len(traffic), dtype=np.int64) * 1_000_000)
+    raw = msgspec.structs.replace(raw, ts_ns=START_NS + np.arange(len(traffic), dtype=np.int64) * 1_000_000)
     measured, tried = (
         Measurement(identity, DirectionSource.PACKET_TYPE),
         Measurement(identity.with_macs(also_macs), DirectionSource.PACKET_TYPE, consumers=(builder,)),
