@@ -207,19 +207,21 @@ class PcapngReader:
         n = len(ticks)
         ts_ns = columns.ts_ns[:n]
         if len(set(self._clocks)) == 1:
-            ts_ns[:] = self._clocks[0].times_ns(ticks)
+            self._clocks[0].fill_ns(ticks, ts_ns)
         else:
             for number in np.flatnonzero(np.bincount(columns.interface[:n])).tolist():
                 mine = columns.interface[:n] == number
                 ts_ns[mine] = self._clocks[number].times_ns(ticks[mine])
-        known_times = timed.astype(np.bool_) & (np.abs(ts_ns) != UNKNOWN_NS)
-        if not known_times.all():
+        first, last = int(ts_ns.min()), int(ts_ns.max())
+        if state[pcapng_walk.UNTIMED] or first == -UNKNOWN_NS or last == UNKNOWN_NS:
+            known_times = timed.astype(np.bool_) & (np.abs(ts_ns) != UNKNOWN_NS)
             known = np.flatnonzero(known_times)
             self._span.add(ts_ns[known], n)
             latest = np.maximum.accumulate(np.where(known_times, np.arange(n), -1))
             ts_ns[:] = np.where(latest < 0, self._last_ns, ts_ns[latest])
         else:
-            self._span.add(ts_ns, n)
+            self._span.frames += n
+            self._span.reach(first, last)
         self._last_ns = int(ts_ns[-1])
         self._frame_drops += int(state[pcapng_walk.DROPPED])
         return columns.batch(self._feed.lend(), n, self.interfaces)

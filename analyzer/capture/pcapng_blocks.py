@@ -62,15 +62,26 @@ class Clock(msgspec.Struct, frozen=True):
 
     def times_ns(self, ticks: U64) -> I64:
         """Give nanoseconds since the epoch, rounded down; UNKNOWN_NS for times that int64 does not hold."""
+        ts_ns: I64 = np.empty(len(ticks), np.int64)
+        self.fill_ns(ticks, ts_ns)
+        return ts_ns
+
+    def fill_ns(self, ticks: U64, ts_ns: I64) -> None:
+        """Fill ``ts_ns``, of the length of ``ticks``, with what ``times_ns`` gives."""
         largest = int(ticks.max(initial=0))
         offset_ns = self.offset_s * _SECOND_NS
         if largest * self.numerator // self.denominator + offset_ns <= UNKNOWN_NS and offset_ns > -UNKNOWN_NS:
+            whole = ts_ns.view(np.uint64)
             if self.denominator == 1:
-                return (ticks * np.uint64(self.numerator)).astype(np.int64) + offset_ns
+                np.multiply(ticks, np.uint64(self.numerator), out=whole)
+                ts_ns += offset_ns
+                return
             if self.numerator == 1 and self.denominator <= UNKNOWN_NS:
-                return (ticks // np.uint64(self.denominator)).astype(np.int64) + offset_ns
+                np.floor_divide(ticks, np.uint64(self.denominator), out=whole)
+                ts_ns += offset_ns
+                return
         exact = (tick * self.numerator // self.denominator + offset_ns for tick in ticks.tolist())
-        return np.fromiter((max(-UNKNOWN_NS, min(UNKNOWN_NS, value)) for value in exact), np.int64, len(ticks))
+        ts_ns[:] = [max(-UNKNOWN_NS, min(UNKNOWN_NS, value)) for value in exact]
 
 
 class InterfaceBlock(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ ctypedef long long i64
 
 cdef u32 _FULL, _MORE, _STRUCTURE, _SKIP, _BAD_LENGTH, _BAD_TRAILER, _BAD_INTERFACE, _BAD_CAPTURED
 cdef u32 _SHB, _IDB, _PB, _SPB, _ISB, _EPB, _MAX_CAPTURED, _COMMENT, _FLAGS, _DROPCOUNT
-cdef i64 _MIN_BLOCK, _EPB_HEADER, _SPB_HEADER, _TRAILER, _GSO_PREFIX
+cdef i64 _AHEAD, _MIN_BLOCK, _EPB_HEADER, _SPB_HEADER, _TRAILER, _GSO_PREFIX
 cdef u32 _MAX_GSO
 
 @cython.locals(
@@ -36,4 +36,5 @@ cdef u32 read_gso_size(const u8[::1] data, i64 at, i64 end) noexcept nogil
 cdef extern from "analyzer/octets.h":
     u32 octets32(const u8[::1] data, i64 at, bint big_endian) noexcept nogil
     u32 octets16(const u8[::1] data, i64 at, bint big_endian) noexcept nogil
+    void fetch(const u8[::1] data, i64 at) noexcept nogil
 cdef u64 join32(u64 high, u64 low) noexcept nogil

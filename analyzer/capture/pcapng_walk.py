@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from analyzer.model.columns import Column
 
 if not cython.compiled:  # compiled, each is an instruction or two of octets.h
-    from analyzer.octets import octets16, octets32
+    from analyzer.octets import fetch, octets16, octets32
 
 FULL: Final = 0
 """The batch is full, or the octets are used up at the end of a block."""
@@ -42,7 +42,9 @@ FRAMES: Final = 1
 NEEDED: Final = 2
 DROPPED: Final = 3
 """Frames that the options (epb_dropcount) of this walk say were lost."""
-STATE_LENGTH: Final = 4
+UNTIMED: Final = 4
+"""Frames that have no time."""
+STATE_LENGTH: Final = 5
 
 _FULL = 0
 _MORE = 1
@@ -68,6 +70,7 @@ _FLAGS = 2
 _DROPCOUNT = 4
 _GSO_PREFIX = 16  # len("nwscan.gso_size=")
 _MAX_GSO = 65_535
+_AHEAD = 1024  # octets: what small records behind this one hold is on its way when the walk gets there
 
 
 def walk(  # noqa: C901, PLR0912, PLR0915, PLR0917 - one loop: a call costs more than a frame
@@ -106,6 +109,7 @@ def walk(  # noqa: C901, PLR0912, PLR0915, PLR0917 - one loop: a call costs more
                     status = _MORE
                     state[2] = _MIN_BLOCK
                 break
+            fetch(data, at + _AHEAD)
             kind = octets32(data, at, big_endian)
             stated = octets32(data, at + 4, big_endian)
             length = (stated + 3) // 4 * 4  # some writers leave the padding out of the length
@@ -130,6 +134,7 @@ def walk(  # noqa: C901, PLR0912, PLR0915, PLR0917 - one loop: a call costs more
                     kept = min(kept, snaplens[0])
                 ticks[n] = 0
                 timed[n] = 0
+                state[4] += 1
             else:
                 at += length
                 continue

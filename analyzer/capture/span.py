@@ -27,6 +27,9 @@ class Span:
         self.frames += frames
         if len(ts_ns) == 0:
             return
-        first, last = int(ts_ns.min()), int(ts_ns.max())
+        self.reach(int(ts_ns.min()), int(ts_ns.max()))
+
+    def reach(self, first: int, last: int) -> None:
+        """Take the time ``first`` of the earliest frame and that of the latest one."""
         self.start_ns = first if self.start_ns is None else min(first, self.start_ns)
         self.end_ns = last if self.end_ns is None else max(last, self.end_ns)

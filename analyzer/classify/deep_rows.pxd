@@ -34,7 +34,7 @@ cdef u64 read_octets(const u8[::1] data, Py_ssize_t at, int size) noexcept nogil
     is_kept=bint, next_header=int, look=int,
 )
 cpdef void choose_rows(
-    const long long[::1] rows, const u8[::1] classes, const u16[::1] ethertype, const u64[::1] dst, const u8[::1] tags, const u16[::1] vlan,
+    const long long[::1] rows, const long long[::1] starts, long long first_ns, const u8[::1] classes, const u16[::1] ethertype, const u64[::1] dst, const u8[::1] tags, const u16[::1] vlan,
     const u32[::1] octets, const long long[::1] ts_ns, const int[::1] network, const long long[::1] offsets,
     const u32[::1] captured, const u8[::1] data, const u64[::1] ipv4, const u64[::1] ipv6,
     const long long[::1] limits, long long[::1] vlans, long long[::1] counts, long long[::1] deep,

@@ -56,8 +56,10 @@ _DEEP = DEEP
 _EARLY = EARLY
 
 
-def choose_rows(  # noqa: PLR0917 - one loop; one parameter a column
+def choose_rows(  # noqa: C901, PLR0917 - one loop; one parameter a column
     rows: Column,
+    starts: Column,
+    first_ns: int,
     classes: Column,
     ethertype: Column,
     dst: Column,
@@ -80,7 +82,9 @@ def choose_rows(  # noqa: PLR0917 - one loop; one parameter a column
 ) -> None:
     """Fill ``deep`` and ``early`` with rows, ``state`` with how many; count VLANs and own unicast by address.
 
-    ``rows`` begin with all rows, best class by class (tables.order_by_class): the order in which they are gone through.
+    ``rows`` begin with all rows, class by class from ``starts`` on (tables.order_by_class): the order in which they are
+    gone through. No time is before ``first_ns``: where that is later than the limit of foreign unicast, of which the
+    time alone matters, none of it is gone through.
 
     Deep are broadcast ARP and IPv4; multicast that may be a general membership query; DHCP to the guest; of what the
     guest sends ARP, DHCP, multicast IP, and IPv6 that may be ICMPv6. Early are the rows whose time is at most
@@ -91,9 +95,15 @@ def choose_rows(  # noqa: PLR0917 - one loop; one parameter a column
     """
     n_deep = 0
     n_early = 0
+    k = 0
     with cython.nogil:
-        for k in range(classes.shape[0]):
+        while k < classes.shape[0]:
+            if k == starts[_FOREIGN_UNICAST] and first_ns > limits[_FOREIGN_UNICAST]:
+                k = starts[_FOREIGN_UNICAST + 1]
+                if k >= classes.shape[0]:
+                    break
             i = rows[k]
+            k += 1
             kind = classes[i]
             if ts_ns[i] <= limits[kind]:
                 early[n_early] = i

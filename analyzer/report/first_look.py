@@ -72,6 +72,8 @@ class FirstLook:
         self.segments += int(self._state[tables.SEGMENTS])
         choose_rows(
             self._counted[0],
+            self._counted[1],
+            int(self._state[tables.FIRST_NS]),
             kinds,
             ethertype,
             column(batch.dst),

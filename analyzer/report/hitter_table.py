@@ -101,7 +101,9 @@ class HitterTable:
     def finish(self) -> Hitters:
         """Give the largest entries counted so far."""
         slots = self._filled()
-        return Hitters(tuple(sorted(Entry(*values) for values in slots.tolist())), self.error).largest()
+        return Hitters(
+            tuple(sorted(Entry(*values) for values in slots[:, : _ERROR + 1].tolist())), self.error
+        ).largest()
 
     def _filled(self) -> I64:
         slots = self.slots.reshape(-1, tables.SLOT_LENGTH)

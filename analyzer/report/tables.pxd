@@ -7,18 +7,23 @@ ctypedef unsigned short u16
 ctypedef unsigned int u32
 ctypedef unsigned long long u64
 
-cdef Py_ssize_t _CLASS_COUNT, _ROW, _BINS, _SEGMENTS, _MULTICAST, _FOREIGN_UNICAST, _FROM_GUEST
+cdef Py_ssize_t _CLASS_COUNT, _ROW, _BINS, _SEGMENTS, _FIRST_TIME, _MULTICAST, _FOREIGN_UNICAST, _FROM_GUEST
 cdef long long _NS_PER_S
 cdef u64 _MIX, _MASK
 cdef Py_ssize_t _SLOT, _SECOND, _FRAMES, _OCTETS, _FIRST_NS, _LAST_NS, _ERROR
 
-@cython.locals(i=Py_ssize_t, count=cython.longlong)
+@cython.locals(i=Py_ssize_t, count=cython.longlong, first_ns=cython.longlong)
 cpdef void look(
     const u8[::1] classes, const u32[::1] octets, const long long[::1] ts_ns, const u16[::1] segments,
     const u16[::1] ethertype, const u8[::1] tags, const u16[::1] vlan, long long bin_s, long long[::1] rows,
     long long[::1] starts, long long[::1] ethertypes, long long[::1] vlans, long long[::1] bins,
     long long[::1] bin_counts, long long[::1] state,
 ) noexcept
+
+@cython.locals(i=Py_ssize_t, kind=Py_ssize_t, row=Py_ssize_t)
+cdef void count_classes(
+    const u8[::1] classes, const long long[::1] bin_counts, const long long[::1] state, long long[::1] starts,
+) noexcept nogil
 
 @cython.locals(i=Py_ssize_t, kind=Py_ssize_t, place=cython.longlong, count=cython.longlong)
 cpdef void order_by_class(const u8[::1] classes, long long[::1] rows, long long[::1] starts) noexcept nogil

@@ -10,7 +10,7 @@ class is below CLASS_COUNT (the classifier gives no other), an ethertype has 16 
 ``limit`` leaves a slot free.
 
 A table of addresses is a hash table with open addressing in one int64 array: a power of two slots of ``SLOT_LENGTH``
-values each (two MACs, frames, octets, first and last time in ns, error); a slot without frames is free.
+values each (two MACs, frames, octets, first and last time in ns, error, nothing); a slot without frames is free.
 """
 
 from __future__ import annotations
@@ -34,12 +34,16 @@ _NS_PER_S = NS_PER_S
 ROW: Final = 0
 BINS: Final = 1
 SEGMENTS: Final = 2
-STATE_LENGTH: Final = 3
+FIRST_NS: Final = 3
+STATE_LENGTH: Final = 4
 _ROW = ROW
 _BINS = BINS
 _SEGMENTS = SEGMENTS
+_FIRST_TIME = FIRST_NS
 
-SLOT_LENGTH: Final = 7
+USED: Final = 7
+SLOT_LENGTH: Final = 8
+"""Values that are used of a slot, and its length: that of a line of the cache."""
 
 _SLOT = SLOT_LENGTH
 _SECOND = 1
@@ -76,28 +80,40 @@ def look(  # noqa: PLR0917 - one parameter a column
     """Count what does not depend on the order of batches: classes, types, VLANs, time bins, segments.
 
     The lock is let go of once for all of it: each time costs two threads more than a short loop. ``state`` is set to
-    the rows tallied, the bins filled, and the segments of the batch.
+    the rows tallied, the bins filled, the segments of the batch, and the time of its earliest frame.
     """
     with cython.nogil:
-        order_by_class(classes, rows, starts)
         state[_ROW] = 0
         state[_BINS] = tally(classes, octets, ts_ns, bin_s, bins, bin_counts, 0, state)
+        count_classes(classes, bin_counts, state, starts)
+        order_by_class(classes, rows, starts)
         tally_types(rows, starts[_FROM_GUEST], octets, ethertype, tags, vlan, ethertypes, vlans)
         count = 0
+        first_ns = ts_ns[0] if ts_ns.shape[0] else 0
         for i in range(segments.shape[0]):
             count += segments[i]
+            first_ns = min(first_ns, ts_ns[i])
         state[_SEGMENTS] = count
+        state[_FIRST_TIME] = first_ns
+
+
+def count_classes(classes: Column, bin_counts: Column, state: Column, starts: Column) -> None:
+    """Fill ``starts`` with the frames of each class: those of the bins, and those that found no room in them."""
+    for kind in range(_CLASS_COUNT + 1):
+        starts[kind] = 0
+    for row in range(state[_BINS]):
+        for kind in range(_CLASS_COUNT):
+            starts[kind] += bin_counts[2 * (row * _CLASS_COUNT + kind)]
+    for i in range(state[_ROW], classes.shape[0]):
+        starts[classes[i]] += 1
 
 
 def order_by_class(classes: Column, rows: Column, starts: Column) -> None:
     """Fill ``rows`` with the rows in the order of their classes, ``starts`` with where each class begins, and the end.
 
-    A loop over the rows of one class has no branch that depends on the class: the processor guesses right.
+    ``starts`` holds how many there are of each. A loop over the rows of one class has no branch that depends on the
+    class: the processor guesses right.
     """
-    for kind in range(_CLASS_COUNT + 1):
-        starts[kind] = 0
-    for i in range(classes.shape[0]):
-        starts[classes[i]] += 1
     place = 0
     for kind in range(_CLASS_COUNT):
         count = starts[kind]

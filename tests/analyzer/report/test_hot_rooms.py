@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from analyzer.classify import deep_rows
 from analyzer.classify.decode import decode
 from analyzer.errors import InputError
 from analyzer.model.classes import DirectionSource, FrameClass
@@ -62,7 +63,7 @@ def test_a_table_that_is_full_makes_room_alike_in_both_forms(seed: int, monkeypa
 def test_what_is_laid_into_a_table_is_found_again() -> None:
     """Entries that meet in one slot lie behind each other, and a frame of each is counted there."""
     for module in forms(tables, "analyzer.report.tables"):
-        entries = np.array([[first, 7, 1, 60, 5, 5, 0] for first in range(12)], np.int64)
+        entries = np.array([[first, 7, 1, 60, 5, 5, 0, 0] for first in range(12)], np.int64)
         table = np.zeros(16 * tables.SLOT_LENGTH, np.int64)
         module.lay(column(entries.reshape(-1)), 99, column(table))
         slots = table.reshape(-1, tables.SLOT_LENGTH)
@@ -86,6 +87,27 @@ def test_what_is_laid_into_a_table_is_found_again() -> None:
         )
         assert (stopped, used.tolist()) == (12, [12])
         assert sorted(slots[slots[:, 2] > 0][:, 2:6].tolist()) == [[2, 120, 5, 9]] * 12
+
+
+# Samples
+
+
+@pytest.mark.parametrize("sent", [0, 3])
+def test_foreign_frames_of_an_earlier_time_that_come_later_become_samples(
+    sent: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch all of which is too late is not gone through; ``sent`` frames of another class lie behind it."""
+    for module in forms(deep_rows, "analyzer.classify.deep_rows"):
+        monkeypatch.setattr("analyzer.report.first_look.choose_rows", module.choose_rows)
+        builder = ReportBuilder(IDENTITY, DirectionSource.SOURCE_MAC)
+        for times in (range(1000, 1020), range(2000, 2005), (2005, 7, 2006), range(3000, 3005)):
+            foreign = [Row(ts_ns=ts_ns) for ts_ns in times]
+            own = [Row(FrameClass.FROM_GUEST, src=GUEST, ts_ns=2 * times[0] + number) for number in range(sent)]
+            builder.add(*frame_batch([*foreign, *own]))
+        found = builder.finish((), describe=lambda heads: [""] * len(heads)).samples
+        assert [one.ts_ns for one in found if one.kind is FrameClass.FOREIGN_UNICAST] == [7, *range(1000, 1007)]
+        later = [2000, 2001, 2002, 4000, 4001, 4002, 4010, 4011] if sent else []
+        assert [one.ts_ns for one in found if one.kind is FrameClass.FROM_GUEST] == later
 
 
 # Frames set aside
