@@ -17,13 +17,14 @@ import resource
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
 import installed
-from inputs import GUEST, INPUTS, path_of
+from inputs import GUEST, INPUTS, fresh
 from memory import Watch
 from results import write
 
@@ -130,21 +131,25 @@ def run(command: Sequence[str]) -> tuple[float, float]:
 
 def measure(name: str, scale: float, rounds: int) -> Trial:
     """Measure the tools on an input, round by round."""
-    path = path_of(name, scale)
     frames = INPUTS[name].frames if name in {"thousand", "empty"} else round(INPUTS[name].frames * scale)
     trial = Trial(name, frames, tools(name))
-    paths = {tool.share: path_of(name, scale, round(frames * tool.share)) for tool in trial.tools if tool.share < 1}
-    for tool in trial.tools:
-        run(["cat", str(paths.get(tool.share, path))])  # into the cache of the kernel
-    for number in range(rounds):
-        for tool in trial.tools:
-            if number >= 3 and tool.share < 1:
-                continue  # the slow ones have enough with three
-            wall_s, cpu_s = run(tool.command(str(paths.get(tool.share, path))))
-            tool.wall_s.append(wall_s)
-            tool.cpu_s.append(cpu_s)
-        print(f"{name}: round {number + 1} of {rounds}", file=sys.stderr)
-    trial.most_mib = memory_mib(nwscan(str(path)))
+    with ExitStack() as stack:
+        shares = {tool.share for tool in trial.tools}
+        paths = {
+            share: str(stack.enter_context(fresh(name, scale, round(frames * share) if share < 1 else None)))
+            for share in shares
+        }
+        for path in paths.values():
+            run(["cat", path])  # into the cache of the kernel
+        for number in range(rounds):
+            for tool in trial.tools:
+                if number >= 3 and tool.share < 1:
+                    continue  # the slow ones have enough with three
+                wall_s, cpu_s = run(tool.command(paths[tool.share]))
+                tool.wall_s.append(wall_s)
+                tool.cpu_s.append(cpu_s)
+            print(f"{name}: round {number + 1} of {rounds}", file=sys.stderr)
+        trial.most_mib = memory_mib(nwscan(paths[1]))
     return trial
 
 
@@ -162,10 +167,10 @@ def linear(counts: Sequence[int], rounds: int) -> list[tuple[int, list[float], f
     """Measure how the cost grows: frames, wall seconds, and the most memory in MiB."""
     found = []
     for count in counts:
-        path = path_of("small", frames=count)
-        run(["cat", str(path)])
-        walls = [run(nwscan(str(path)))[0] for _ in range(rounds)]
-        found.append((count, walls, memory_mib(nwscan(str(path)))))
+        with fresh("small", frames=count) as path:
+            run(["cat", str(path)])
+            walls = [run(nwscan(str(path)))[0] for _ in range(rounds)]
+            found.append((count, walls, memory_mib(nwscan(str(path)))))
         print(f"{count} frames", file=sys.stderr)
     return found
 

@@ -15,6 +15,7 @@ import os
 import struct
 import sys
 import zlib
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -80,23 +81,51 @@ INPUTS: Final = {
 }
 
 
+def count_of(name: str, scale: float, frames: int | None) -> int:
+    """Give how many frames an input has."""
+    wanted = INPUTS[name].frames
+    if name in {"thousand", "empty"}:
+        return wanted
+    return round(wanted * scale) if frames is None else frames
+
+
+def place_of(name: str, scale: float, frames: int | None) -> Path:
+    """Give where an input lies, or will."""
+    wanted = INPUTS[name]
+    folder = Path(os.environ.get("NWSCAN_BENCH") or Path(__file__).parents[1] / ".lab" / "bench")
+    ending = ("pcapng" if wanted.is_pcapng else "pcap") + (f".{wanted.packing}" if wanted.packing else "")
+    return folder / f"{name}-{count_of(name, scale, frames)}.{ending}"
+
+
 def path_of(name: str, scale: float = 1.0, frames: int | None = None) -> Path:
     """Give the path of an input, made where it is not there yet; ``frames`` overrides how many there are."""
-    wanted = INPUTS[name]
-    count = round(wanted.frames * scale) if frames is None else frames
-    if name in {"thousand", "empty"}:
-        count = wanted.frames
-    folder = Path(os.environ.get("NWSCAN_BENCH") or Path(__file__).parents[1] / ".lab" / "bench")
-    folder.mkdir(parents=True, exist_ok=True)
-    ending = ("pcapng" if wanted.is_pcapng else "pcap") + (f".{wanted.packing}" if wanted.packing else "")
-    path = folder / f"{name}-{count}.{ending}"
+    wanted, path = INPUTS[name], place_of(name, scale, frames)
     if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        count = count_of(name, scale, frames)
         made = path.with_suffix(f".part{os.getpid()}")
         with made.open("wb") as file:
             for part in packed(parts(replace(wanted, frames=count)), wanted.packing):
                 file.write(part)
+            file.flush()
+            os.fsync(file.fileno())  # nothing is left to be written while somebody is measured
         made.rename(path)
     return path
+
+
+@contextmanager
+def fresh(name: str, scale: float = 1.0, frames: int | None = None) -> Iterator[Path]:
+    """Give the path of an input that has just been made, and remove it in the end.
+
+    The kernel keeps a file in pieces whose size depends on how it came there and on what else there was; mapping is
+    cheaper the larger they are. So each run finds them alike, and memory has room for the next input.
+    """
+    place_of(name, scale, frames).unlink(missing_ok=True)
+    path = path_of(name, scale, frames)
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def packed(octets: Iterator[bytes], packing: str) -> Iterator[bytes]:
