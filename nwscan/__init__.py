@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from nwscan import version
+from analyzer.version import VERSION
 
 _VERBS: Final = {
     "analyze": "nwscan.api.measure",
@@ -20,7 +20,7 @@ _VERBS: Final = {
     "verify": "nwscan.api.prove",
 }
 
-__version__ = version.VERSION
+__version__ = VERSION
 
 __all__ = ["__version__", *sorted(_VERBS)]  # noqa: PLE0604 the verbs are names of functions
 

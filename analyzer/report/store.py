@@ -6,7 +6,6 @@ stands in document.py.
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -20,7 +19,7 @@ from analyzer.report.writing import write
 if TYPE_CHECKING:
     from analyzer.report.report import Report
 
-__all__ = ["encode", "from_document", "macs_seen", "schema", "to_document", "version"]
+__all__ = ["encode", "from_document", "macs_seen", "schema", "to_document"]
 
 SIZE_LIMIT: Final = 64 * 1024 * 1024
 """Octets of a document at the most: one with every table full, from many merged reports, is below 20 MiB."""
@@ -28,13 +27,13 @@ SIZE_LIMIT: Final = 64 * 1024 * 1024
 
 def to_document(report: Report) -> dict[str, Any]:
     """Give the report as JSON values."""
-    built: dict[str, Any] = msgspec.to_builtins(write(report, version()))
+    built: dict[str, Any] = msgspec.to_builtins(write(report))
     return built
 
 
 def encode(report: Report) -> bytes:
     """Give the report as one line of JSON."""
-    return msgspec.json.encode(write(report, version()))
+    return msgspec.json.encode(write(report))
 
 
 def from_document(document: bytes | dict[str, Any], where: str = "the report") -> Report:
@@ -67,16 +66,3 @@ def _one_line_descriptions(value: Any) -> Any:  # noqa: ANN401 - any JSON value
         key: " ".join(item.split()) if key == "description" and isinstance(item, str) else _one_line_descriptions(item)
         for key, item in value.items()
     }
-
-
-@cache
-def version() -> str | None:
-    """Give the version of the nwscan that is installed; None where nobody can tell, as in a confined worker."""
-    try:
-        from importlib.metadata import version as installed  # noqa: PLC0415 - takes longer than a small report
-    except ImportError:
-        return None
-    try:
-        return installed("nwscan")
-    except ImportError:  # PackageNotFoundError is one
-        return None

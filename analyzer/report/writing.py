@@ -14,6 +14,7 @@ from analyzer.report.rates import Rate, rates_of
 from analyzer.report.senders import macs_seen, new_addresses, new_groups, new_vlans, senders_with_roles
 from analyzer.report.split import guest_facts, split_subclasses, unrelated
 from analyzer.report.times import NS_PER_S, format_time
+from analyzer.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,13 +38,13 @@ CLASS_KEYS: dict[FrameClass, doc.ClassKey] = {
 }
 
 
-def write(report: Report, version: str | None) -> doc.ReportDocument:
-    """Give the document of ``report``; ``version`` is that of nwscan, None where it is not known."""
+def write(report: Report) -> doc.ReportDocument:
+    """Give the document of ``report``."""
     facts, subclasses = guest_facts(report), split_subclasses(report)
     seen_frames, for_others = report.seen_by_guest[0], unrelated(report, subclasses)
     return doc.ReportDocument(
         schema=doc.SCHEMA,
-        tool=doc.Tool("nwscan", version),
+        tool=doc.Tool("nwscan", VERSION),
         guest=_guest(report),
         direction_source=report.direction_source,
         windows=[_window(window) for window in report.windows],

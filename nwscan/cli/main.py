@@ -12,8 +12,8 @@ from typing import Any, Final
 import click
 
 from analyzer.errors import HostError, NwscanError, UsageError
+from analyzer.version import VERSION
 from nwscan.render.text import visible
-from nwscan.version import VERSION
 
 COMMANDS: Final = {
     "list": ("nwscan.cli.host", "list_taps", "Show every tap with its guest, filter and port flags."),

@@ -178,13 +178,9 @@ def analyze(
 
 def _import_what_shows(shape: str) -> None:
     """Import what ``show`` takes now, while the worker starts, and not when its report is there."""
-    if shape == "json":
-        from analyzer.report.store import version
-
-        version()
-    elif shape == "csv":
+    if shape == "csv":
         import nwscan.render.csv
-    else:
+    elif shape == "table":
         import nwscan.render.report  # noqa: F401 - as said
 
 

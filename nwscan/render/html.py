@@ -12,11 +12,11 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
 from analyzer.errors import HostError
+from analyzer.version import VERSION
 from nwscan.render import plots
 from nwscan.render.report import by_suffering, report_headline
 from nwscan.render.report_page import overview, report_section, suggestion_section, verdict_section
 from nwscan.render.text import visible
-from nwscan.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -19,10 +19,10 @@ from analyzer.compare import Verdict
 from analyzer.errors import HostError, NwscanError
 from analyzer.model.addresses import format_mac
 from analyzer.model.classes import TO_GUEST_CLASSES, FrameClass
+from analyzer.version import VERSION
 from nwscan.kept import partial_of
 from nwscan.render import scrapes
 from nwscan.render.text import visible
-from nwscan.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,10 +10,9 @@ from analyzer.classify import brief
 from analyzer.errors import HostError, InputError, NwscanError, RollbackIncompleteError, UsageError, error_for
 from analyzer.host import boot_clock
 from analyzer.host.rule_listings import KernelRule, action_of
-from analyzer.report import store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 TCP = bytes.fromhex("525400000001 020000000001 0800 4500002800000000400600000a0000010a000002 00160050") + bytes(8)
@@ -49,18 +47,6 @@ def test_names_of_ports_are_those_of_the_file_as_scapy_takes_them(services: Path
 def test_without_proc_every_boot_is_taken_for_the_same(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(boot_clock, "_BOOT_ID", tmp_path / "absent")
     assert boot_clock.boot_clock() == boot_clock.BootClock("unknown")
-
-
-def test_a_process_that_can_import_nothing_names_no_version(monkeypatch: pytest.MonkeyPatch) -> None:
-    imported: Callable[..., object] = builtins.__import__
-
-    def refuse(name: str, *rest: object, **more: object) -> object:
-        if name == "importlib.metadata":
-            raise ImportError(name)
-        return imported(name, *rest, **more)
-
-    monkeypatch.setattr(builtins, "__import__", refuse)
-    assert store.version.__wrapped__() is None
 
 
 @pytest.mark.parametrize("kind", [UsageError, InputError, RollbackIncompleteError, HostError])

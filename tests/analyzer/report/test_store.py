@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,10 @@ from analyzer.errors import InputError
 from analyzer.model.classes import DirectionSource, FrameClass
 from analyzer.model.identity import Address, GuestIdentity, Provenance
 from analyzer.model.window import CaptureWindow
-from analyzer.report import store
 from analyzer.report.builder import ReportBuilder
 from analyzer.report.report import FramesFile, Report
 from analyzer.report.store import SIZE_LIMIT, encode, from_document, schema, to_document
+from analyzer.version import VERSION
 from tests.frame_batches import GUEST, Row, frame_batch
 
 PUBLISHED = Path(__file__).parents[3] / "nwscan/schemas/report-1.json"
@@ -132,15 +131,10 @@ def test_unknown_is_null() -> None:
     assert empty["unrelated"]["share"] is None
 
 
-def test_the_version_is_null_where_nothing_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(name: str) -> str:
-        raise PackageNotFoundError(name)
-
-    assert to_document(report_of())["tool"]["name"] == "nwscan"
-    store.version.cache_clear()
-    monkeypatch.setattr("importlib.metadata.version", missing)
-    assert to_document(report_of())["tool"] == {"name": "nwscan", "version": None}
-    store.version.cache_clear()
+def test_a_document_tells_the_version_and_one_that_does_not_is_read(document: dict[str, Any]) -> None:
+    assert document["tool"] == {"name": "nwscan", "version": VERSION}
+    unknown = {**document, "tool": {"name": "nwscan", "version": None}}
+    assert from_document(unknown) == report_of()
 
 
 def test_encoding_is_one_line_of_the_document(document: dict[str, Any]) -> None:
