@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from analyzer.model.columns import Column
 
-ASIDE_FRAMES: Final = 2048
+ASIDE_FRAMES: Final = 4096
 ASIDE_OCTETS: Final = 1 << 19
 """Twice what the longest frame of a capture has (MAX_SNAPLEN)."""
 
