@@ -18,6 +18,7 @@ import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -99,33 +100,37 @@ def place_of(name: str, scale: float, frames: int | None) -> Path:
 
 def path_of(name: str, scale: float = 1.0, frames: int | None = None) -> Path:
     """Give the path of an input, made where it is not there yet; ``frames`` overrides how many there are."""
-    wanted, path = INPUTS[name], place_of(name, scale, frames)
+    path = place_of(name, scale, frames)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        count = count_of(name, scale, frames)
         made = path.with_suffix(f".part{os.getpid()}")
-        with made.open("wb") as file:
-            for part in packed(parts(replace(wanted, frames=count)), wanted.packing):
-                file.write(part)
-            file.flush()
-            os.fsync(file.fileno())  # nothing is left to be written while somebody is measured
+        _make(made, name, count_of(name, scale, frames))
         made.rename(path)
     return path
 
 
 @contextmanager
 def fresh(name: str, scale: float = 1.0, frames: int | None = None) -> Iterator[Path]:
-    """Give the path of an input that has just been made, and remove it in the end.
+    """Give the path of an input that has just been made for the caller alone, and remove it in the end.
 
     The kernel keeps a file in pieces whose size depends on how it came there and on what else there was; mapping is
     cheaper the larger they are. So each run finds them alike, and memory has room for the next input.
     """
-    place_of(name, scale, frames).unlink(missing_ok=True)
-    path = path_of(name, scale, frames)
-    try:
+    place = place_of(name, scale, frames)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=place.parent) as folder:
+        path = Path(folder) / place.name
+        _make(path, name, count_of(name, scale, frames))
         yield path
-    finally:
-        path.unlink(missing_ok=True)
+
+
+def _make(path: Path, name: str, count: int) -> None:
+    wanted = INPUTS[name]
+    with path.open("wb") as file:
+        for part in packed(parts(replace(wanted, frames=count)), wanted.packing):
+            file.write(part)
+        file.flush()
+        os.fsync(file.fileno())  # nothing is left to be written while somebody is measured
 
 
 def packed(octets: Iterator[bytes], packing: str) -> Iterator[bytes]:

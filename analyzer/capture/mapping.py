@@ -90,6 +90,7 @@ class MappedFeed:
 
     def lend(self) -> U8:
         """Give ``data`` for a batch of frames that lie in it."""
+        self._give_back(_KEPT_OCTETS)  # where nobody fetches ahead, which does so earlier
         return self.data
 
     def fetch_ahead(self) -> None:
@@ -97,14 +98,11 @@ class MappedFeed:
 
         Without the interpreter's lock, and two threads may ask at a time: it is what they do before they read in turn.
         """
-        begin, behind = max(self._fetched, self.at), self.at - _KEPT_OCTETS
+        begin = max(self._fetched, self.at)
         if begin - self.at < _PIECE_OCTETS:
             self._fetched = begin + _PIECE_OCTETS
             page_guard.populate(column(self.data), begin, _PIECE_OCTETS)
-        given_back = self._given_back
-        if behind - given_back >= _PIECE_OCTETS // 2:
-            self._given_back = behind
-            page_guard.give_back(column(self.data), given_back, behind - given_back)
+        self._give_back(_KEPT_OCTETS // 2)
 
     def skip(self, octets: int) -> bool:
         """Go on behind the next ``octets``; False where the file ends before."""
@@ -132,6 +130,13 @@ class MappedFeed:
             raise OSError("too many files are mapped")
         self._guards.append(number)
         self.data, self.stop = data, octets
+
+    def _give_back(self, least: int) -> None:
+        """Give back the pages that are far behind, where those are at least ``least`` octets."""
+        begin, behind = self._given_back, self.at - _KEPT_OCTETS
+        if behind - begin >= least:
+            self._given_back = behind
+            page_guard.give_back(column(self.data), begin, behind - begin)
 
     def _grow(self) -> None:
         """Map anew what has become longer; what was lent lies in the mapping before."""

@@ -158,6 +158,7 @@ class PcapReader:
 
     def _finish(self, status: int) -> None:
         feed = self._feed
+        feed.was_cut()  # as the last batch was looked at
         where = f"at octet {feed.base + feed.at} after {self._span.frames} frames"
         if feed.failure:
             self._stopped_early = f"{feed.failure}, {where}"

@@ -335,6 +335,7 @@ class PcapngReader:
                 self._span.add(times_ns, 0)
 
     def _finish(self, problem: str) -> None:
+        self._feed.was_cut()  # as the last batch was looked at
         problem = self._feed.failure or problem
         if problem != _END:
             self._stopped_early = f"{problem}, at octet {self._reached} after {self._span.frames} frames"

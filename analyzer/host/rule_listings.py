@@ -129,14 +129,15 @@ class HalfMade:
 def half_made_chains(text: str) -> HalfMade:
     """Give what libvirt has left half made, of what ``ebtables-save`` prints."""
     chains = tuple(_HALF_MADE.findall(text))
-    rules = ((match[1], match[2], match[0][3:].strip()) for match in _JUMP.finditer(text))
-    return HalfMade(chains, tuple(rule for chain, target, rule in rules if target in chains and chain not in chains))
+    lines = ((number, line) for number, line in enumerate(text.splitlines(), 1) if line.startswith(("[", "-A")))
+    rules = (_save_line(line.rstrip(), number, "ebtables") for number, line in lines)
+    leading = (rule for rule in rules if rule.target in chains and rule.chain not in chains)
+    return HalfMade(chains, tuple(f"{rule.chain} {rule.text}" for rule in leading))
 
 
 _HALF_MADE = re.compile(
     r"^:(libvirt-[JP]-[\w.-]+|[JP]-[\w.-]+-(?:mac|vlan|stp|arp|rarp|ipv4|ipv6)[\w.-]*) ", re.MULTILINE
 )
-_JUMP = re.compile(r"^-A (\S+) (?:.* )?-j (\S+) *$", re.MULTILINE)
 
 _SAVED = re.compile(
     r"(?:\[(?P<packets>\d+):(?P<octets>\d+)\] )?-A (?P<chain>\S+)(?: (?P<text>.*?))??"

@@ -38,7 +38,7 @@ def parse_mac(text: str) -> int:
 
 def format_mac(mac: int) -> str:
     """Give ``mac`` in the form that libvirt and iproute2 print: six lower-case octets with colons."""
-    return mac.to_bytes(6, "big").hex(":")
+    return (int(mac) & BROADCAST).to_bytes(6, "big").hex(":")
 
 
 def is_group(mac: int) -> bool:

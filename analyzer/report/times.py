@@ -33,7 +33,7 @@ def parse_time(text: str) -> int:
 
 def parse_second(text: str) -> int:
     """Give the second since the epoch, rounded down, of any year of four digits. Raises ValueError."""
-    if not _TIME.match(text):
+    if not _TIME.fullmatch(text):
         raise ValueError(f"not a time in UTC with nine digits: {text!r}")
     return _second_of(text[:19])
 

@@ -70,56 +70,51 @@ def begin(*arguments: str) -> Begun:
 
 
 def end(begun: Begun) -> None:
-    """See to it that a worker is gone, now or, in ``worker_ahead``, at the end: it ends where its socket is closed."""
+    """See to it that a worker is gone: it ends where its socket is closed."""
     begun.socket.close()
-    if _ahead.depth:
-        _ahead.ending.append(begun)
-    else:
-        _wait_for(begun)
-
-
-def _wait_for(begun: Begun) -> None:
-    if begun.process.poll() is None:
-        ended = os.pidfd_open(begun.process.pid)  # Popen.wait with a time would sleep and look, up to 50 ms too long
-        if not select.select([ended], [], [], _END_S)[0]:
+    try:
+        if begun.process.poll() is None and not _ends(begun.process):
             begun.process.kill()
+    except BaseException:
+        begun.process.kill()
+        raise
+    finally:
+        begun.process.wait()
+        begun.complaints.close()
+
+
+def _ends(process: subprocess.Popen[bytes]) -> bool:
+    """Wait for a process for ``_END_S`` and say whether it has ended; Popen.wait would sleep and look, in steps."""
+    try:
+        ended = os.pidfd_open(process.pid)
+    except OSError:  # no such call before Linux 5.3, or in a sandbox, or no descriptor left
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_END_S)
+        return process.poll() is not None
+    try:
+        poll = select.poll()
+        poll.register(ended, select.POLLIN)
+        return bool(poll.poll(_END_S * 1000))
+    finally:
         os.close(ended)
-    begun.process.wait()
-    begun.complaints.close()
 
 
-class _Ahead:
-    """The workers of the commands that are in ``worker_ahead``: begun for them, and told to end."""
-
-    def __init__(self) -> None:
-        self.depth = 0
-        self.begun: list[Begun] = []
-        self.ending: list[Begun] = []
-
-
-_ahead: Final = _Ahead()
+_ahead: Final[list[Begun]] = []
 
 
 @contextmanager
 def worker_ahead() -> Iterator[None]:
-    """Have a worker for files begun, which the next measurement takes; one that nobody took is ended.
-
-    Workers that are done end while what they found is shown; the outermost waits for them.
-    """
-    if not _ahead.begun:
+    """Have a worker for files begun, which the next measurement takes; one that nobody took is ended."""
+    if not _ahead:
         with suppress(HostError):  # who takes it will try again and tell
-            _ahead.begun.append(begin(FOR_FILES))
-    _ahead.depth += 1
+            _ahead.append(begin(FOR_FILES))
     try:
         yield
     finally:
-        while _ahead.begun:
-            end(_ahead.begun.pop())
-        _ahead.depth -= 1
-        while _ahead.ending and not _ahead.depth:
-            _wait_for(_ahead.ending.pop())
+        while _ahead:
+            end(_ahead.pop())
 
 
 def take() -> Begun:
     """Give the worker that was begun ahead, or else a new one."""
-    return _ahead.begun.pop() if _ahead.begun else begin()
+    return _ahead.pop() if _ahead else begin()

@@ -170,6 +170,39 @@ def test_the_pages_of_one_piece_are_fetched_ahead(folder: Path, monkeypatch: pyt
         feed.close()
 
 
+def test_pages_far_behind_are_given_back_by_whoever_reads(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[tuple[int, int]] = []
+    monkeypatch.setattr(mapping, "_KEPT_OCTETS", 100 * PAGE)
+    monkeypatch.setattr(page_guard, "give_back", lambda _, at, octets: given.append((at, octets)))
+    with written(folder, octets_of("pcap")).open("rb") as file:
+        feed = map_file(file, 24)
+        assert feed is not None
+        feed.at = 150 * PAGE
+        feed.lend()
+        assert given == []
+        feed.fetch_ahead()
+        assert given == [(0, 50 * PAGE)]
+        feed.at = 250 * PAGE
+        feed.lend()
+        assert given == [(0, 50 * PAGE), (50 * PAGE, 100 * PAGE)]
+        feed.close()
+
+
+@pytest.mark.parametrize("kind", ["pcap", "pcapng"])
+def test_a_page_that_goes_while_the_last_batch_is_looked_at_is_told(
+    kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with written(folder, octets_of(kind)).open("rb") as file:
+        opened = open_capture(file, "test")
+        batches = opened.batches()
+        while opened.octets_read < (opened.octets_total or 0):
+            next(batches)
+        monkeypatch.setattr(page_guard, "gone", lambda _: 2 * PAGE)
+        assert next(batches, None) is None
+        assert (opened.window().stopped_early or "").startswith("reading failed: Input/output error")
+        opened.close()
+
+
 def test_fetched_pages_need_no_fault_and_there_is_none_beyond_the_end(folder: Path) -> None:
     with written(folder, octets_of("pcap")).open("rb") as file:
         feed = map_file(file, 0)

@@ -283,4 +283,7 @@ def test_rules_that_lead_to_half_made_chains_are_taken_away_first() -> None:
     )
     found = half_made_chains(text)
     assert found.references == ("libvirt-O-vnet0 -p ! IPv4 -j P-vnet0-mac-nwscan",)
+    counted = text.replace("-A libvirt-O-vnet0 -p", "[7:420] -A libvirt-O-vnet0 -p")
+    assert half_made_chains(counted) == found
+    assert half_made_chains(text.replace("nwscan \n", "nwscan -c 7 420\n")) == found
     assert found.removal.startswith("ebtables -t nat -D libvirt-O-vnet0 -p '!' IPv4 -j P-vnet0-mac-nwscan; for chain")
