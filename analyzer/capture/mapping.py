@@ -41,7 +41,7 @@ class MappedFeed:
 
     base = 0
     batch_frames = 20_000
-    """As many as make about a piece: those of 65,536 would have to wait for pages that nobody has fetched."""
+    """Full-size ones take half of a piece: a batch of 65,536 would touch pages that nobody has fetched."""
 
     def __init__(self, file: BinaryIO, at: int, octets: int) -> None:
         self.at = at
